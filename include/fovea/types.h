@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Enumerations that users, host code and GPU kernels share. NVRTC reads this file too: no includes, no std types.
+#pragma once
+
+namespace fovea {
+
+/// Element type of a tensor. kI32 is for lengths and offsets only.
+enum class DType : unsigned char { kF32, kF16, kBF16, kI32 };
+
+/// Which keys a query row may see. Every kind is an interval of keys per row (contract/mask.h).
+enum class MaskKind : unsigned char { kNone, kCausal, kWindow };
+
+/// Where the diagonal of a causal or window mask lies when seqlen_q != seqlen_k.
+/// kBottomRight: the last query sees the last key (the default). kTopLeft: query i stands at key i.
+enum class MaskAlignment : unsigned char { kBottomRight, kTopLeft };
+
+/// Order of a tensor's dimensions. kBSHD (batch, seqlen, num_heads, head_dim); kBHSD (batch, num_heads, seqlen,
+/// head_dim); kTHD (total tokens, num_heads, head_dim), packed sequences with cu_seqlens.
+enum class Layout : unsigned char { kBSHD, kBHSD, kTHD };
+
+/// How keys and values lie in memory.
+enum class KeyValueLayout : unsigned char { kDense, kPacked, kPaged };
+
+/// kExact: results as of the input's own precision (fp32 in means fp32 accuracy). kFast: reduced-precision products
+/// of fp32 inputs are allowed (TF32, bf16x3).
+enum class Math : unsigned char { kExact, kFast };
+
+enum class DeviceKind : unsigned char { kCPU, kCUDA };
+
+/// A device by kind and ordinal; the ordinal of a CPU is 0.
+struct Device {
+  DeviceKind kind = DeviceKind::kCPU;
+  int index = 0;
+  friend constexpr bool operator==(const Device& a, const Device& b) { return a.kind == b.kind && a.index == b.index; }
+};
+
+/// A queue of work on a device, owned by the caller. handle is a CUstream (cudaStream_t); null is the default stream.
+/// On a CPU work is done when the call returns and the handle is ignored.
+struct Stream {
+  void* handle = nullptr;
+};
+
+}  // namespace fovea

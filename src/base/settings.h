@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The environment variables that Fovea reads, all of them, in one place: the only getenv of the tree is settings.cpp.
+#pragma once
+
+#include <string>
+
+namespace fovea {
+
+/// Values as given in the environment; empty or 0 where not set. `fovea info` prints them.
+struct Settings {
+  int num_threads = 0;        // FOVEA_NUM_THREADS, else OMP_NUM_THREADS (its first number)
+  std::string cpu_isa;        // FOVEA_CPU_ISA
+  std::string cache_dir;      // FOVEA_CACHE_DIR, else XDG_CACHE_HOME/fovea, else HOME/.cache/fovea
+  std::string kernel_dir;     // FOVEA_KERNEL_DIR
+  std::string nvrtc_library;  // FOVEA_NVRTC: path of libnvrtc.so, for unusual installations
+  std::string cuda_home;      // CUDA_HOME, else CUDA_PATH: where NVRTC is looked for after the loader's path
+  std::string log_level;      // FOVEA_LOG: error, warn (default), info, debug
+  bool no_color = false;      // NO_COLOR is set and not empty
+};
+
+/// Reads the environment anew. Throws kInvalidArgument for a number that is none.
+Settings read_settings();
+
+}  // namespace fovea
