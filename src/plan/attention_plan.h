@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/device_info.h"
+#include "contract/attention_args.h"
 #include "contract/attention_config.h"
 #include "fovea/attention.h"
 #include "problem/attention_problem.h"
@@ -46,11 +47,11 @@ struct AttentionPlan {
   const AttentionKernel* kernel = nullptr;
   AttentionProblem problem;  // of the bucket: run-time numbers are those of the first call
   AttentionConfig config;
-  LaunchShape launch;                  // GPU cards
-  std::shared_ptr<const void> state;   // the card's own: compiled function, table of CPU kernels
-  std::vector<Refusal> refused;        // the cards before this one, with their reasons
+  LaunchShape launch;                      // GPU cards
+  std::shared_ptr<const void> state;       // the card's own: compiled function, table of CPU kernels
+  std::vector<Refusal> refused;            // the cards before this one, with their reasons
   std::string choice = "first candidate";  // "the caller's tile", "tuned …"
-  std::string detail;                  // one line by the card: "amx, 32 x 128 tiles"
+  std::string detail;                      // one line by the card: "amx, 32 x 128 tiles"
 };
 
 struct AttentionKernel {
@@ -58,7 +59,7 @@ struct AttentionKernel {
   Support (*supports)(const AttentionProblem&, const DeviceInfo&);
   std::vector<AttentionConfig> (*candidates)(const AttentionProblem&, const DeviceInfo&);  // best guess first
   AttentionPlan (*prepare)(Runtime&, const AttentionProblem&, const DeviceInfo&, const AttentionConfig&);
-  void (*run)(Runtime&, const AttentionPlan&, const AttentionProblem&, const AttentionTensors&, Stream);
+  void (*run)(Runtime&, const AttentionPlan&, const AttentionProblem&, const AttentionArgs&, Stream);
 };
 
 }  // namespace fovea

@@ -48,7 +48,7 @@ std::string to_string(const AttentionProblem& problem);
 std::uint64_t hash_of(const AttentionProblem& problem);
 
 /// Floating-point operations on visible scores: 2 * (head_dim_qk + head_dim_v) per visible (row, key) and head.
-/// For lengths that only the device knows, every sequence counts as the longest.
+/// For lengths that only the device knows, every sequence counts as the longest; packed ones by the rows that exist.
 double attention_flops(const AttentionProblem& problem);
 
 }  // namespace fovea

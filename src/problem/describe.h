@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tensors + options -> problem: every check of a call's arguments is made here, once, for every kernel and device.
+#pragma once
+
+#include "fovea/attention.h"
+#include "problem/attention_problem.h"
+
+namespace fovea {
+
+/// Checks the call and says what is asked. Data pointers are not read, except cu_seqlens of a CPU call (to find the
+/// longest sequence and to check that it ascends), and null data is allowed unless require_data.
+/// Throws kInvalidArgument naming the field.
+AttentionProblem describe_attention(const AttentionTensors& tensors, const AttentionOptions& options,
+                                    bool require_data = true);
+
+/// A (batch, seqlen, num_heads, head_dim) reading of a user's tensor in any layout: batch = 1 and seqlen = total for
+/// kTHD.
+struct TensorRows {
+  std::int64_t batch, seqlen, num_heads, head_dim;
+  std::int64_t stride_batch, stride_row, stride_head;
+};
+TensorRows rows_of(const TensorView& tensor, Layout layout);
+
+/// Number of bytes from the first to past the last element that the view touches; 0 for an empty view. Strides must be
+/// non-negative and the extent must fit (describe_attention has checked both).
+std::int64_t extent_bytes(const TensorView& tensor);
+
+}  // namespace fovea
