@@ -9,7 +9,10 @@
 namespace fovea {
 namespace {
 
-int bucket(int n) { return n <= 1 ? n : static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))); }
+int bucket(int n) {
+  constexpr int kLargestPower = 1 << 30;
+  return n <= 1 || n > kLargestPower ? n : static_cast<int>(std::bit_ceil(static_cast<unsigned>(n)));
+}
 
 }  // namespace
 
