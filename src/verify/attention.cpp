@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "verify/attention.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "reference/attention.h"
+
+namespace fovea {
+namespace {
+
+void check_row(const AttentionArgs& args, DType dtype, int batch, int head, int row, AttentionReport& report) {
+  const ReferenceRow expected = reference_attention_row(args, dtype, batch, head, row);
+  const ReferenceRow plain = plain_attention_row(args, dtype, batch, head, row);
+  const SequenceShape s = sequence_shape(args.query, args.kv, batch);
+  const bool packed = args.query.cu_seqlens != nullptr;
+  const Int64 position = s.q_first + row;
+  const Int64 o_row = (packed ? 0 : batch * args.output.stride_batch) + position * args.output.stride_row +
+                      head * args.output.stride_head;
+  for (int c = 0; c < args.head_dim_v; ++c) {
+    const auto i = static_cast<std::size_t>(c);
+    report.o.add({batch, head, row, c}, expected.o[i], plain.o[i], load_element(args.output.o, dtype, o_row + c));
+  }
+  if (args.output.lse) {
+    const Int64 at =
+        (packed ? 0 : batch * args.output.lse_stride_batch) + head * args.output.lse_stride_head + position;
+    report.lse.add({batch, head, row, 0}, expected.lse, plain.lse, args.output.lse[at]);
+  }
+  ++report.rows_checked;
+}
+
+std::string ratio_text(double ours, double plain) {
+  return plain > 0 ? fmt::format("{:.2f} x", ours / plain) : std::string("plain is exact");
+}
+
+std::string comparison_text(const char* name, const Comparison& c, const Tolerance& t) {
+  std::string text = fmt::format("{:4} max error {:.3g} (plain {:.3g}, {}; limit {:.3g})\n", name, c.max_error(),
+                                 c.plain_max_error(), ratio_text(c.max_error(), c.plain_max_error()), t.max_limit);
+  text += fmt::format("{:4} RMS error {:.3g} (plain {:.3g}, {}; limit {:.3g})\n", "", c.rms_error(),
+                      c.plain_rms_error(), ratio_text(c.rms_error(), c.plain_rms_error()), t.rms_limit);
+  if (c.non_finite_mismatches() > 0) {
+    text += fmt::format("{:4} {} values are NaN or infinite where they should not be, or the reverse\n", "",
+                        c.non_finite_mismatches());
+  }
+  if (!passes(c, t)) {
+    const Place p = c.worst();
+    text += fmt::format("{:4} worst at batch {}, head {}, row {}, column {}: expected {:.9g}, got {:.9g}\n", "",
+                        p.batch, p.head, p.row, p.column, c.worst_expected(), c.worst_ours());
+  }
+  return text;
+}
+
+}  // namespace
+
+AttentionReport verify_attention(const AttentionArgs& args, DType dtype, RowSample sample) {
+  AttentionReport report;
+  const double all_rows = static_cast<double>(args.batch) * args.num_heads_q * std::max(args.query.seqlen, 1);
+  const double keep = sample.max_rows > 0 ? std::min(1.0, static_cast<double>(sample.max_rows) / all_rows) : 1.0;
+  double credit = 1.0;
+  for (int b = 0; b < args.batch; ++b) {
+    const int rows = sequence_shape(args.query, args.kv, b).rows_q;
+    for (int h = 0; h < args.num_heads_q; ++h) {
+      bool sampled_here = false;
+      for (int row = 0; row < rows; ++row) {
+        credit += keep;
+        const bool last_of_sampled = sampled_here && row == rows - 1;
+        if (credit < 1.0 && !last_of_sampled) continue;
+        credit = std::max(0.0, credit - 1.0);
+        if (!sampled_here && row > 0 && keep < 1.0) check_row(args, dtype, b, h, 0, report);
+        sampled_here = true;
+        check_row(args, dtype, b, h, row, report);
+      }
+    }
+  }
+  report.o_limit = tolerance_of(report.o, dtype);
+  report.lse_limit = tolerance_of(report.lse, DType::kF32);
+  report.passed = passes(report.o, report.o_limit) && passes(report.lse, report.lse_limit);
+  return report;
+}
+
+std::string to_string(const AttentionReport& report) {
+  std::string text = comparison_text("o", report.o, report.o_limit);
+  if (report.lse.count() > 0) text += comparison_text("lse", report.lse, report.lse_limit);
+  return text + fmt::format("     {} rows checked: {}\n", report.rows_checked, report.passed ? "pass" : "FAIL");
+}
+
+}  // namespace fovea
