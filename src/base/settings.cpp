@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
+#include <utility>
 
 #include "base/check.h"
 
@@ -16,7 +17,8 @@ std::string get(const char* name) {
 }
 
 int thread_count(const char* name, std::string_view text) {
-  const std::string_view first = text.substr(0, text.find(','));  // OMP_NUM_THREADS may be a list, one per nesting level
+  const std::string_view first =
+      text.substr(0, text.find(','));  // OMP_NUM_THREADS may be a list, one per nesting level
   int value = 0;
   const auto [end, error] = std::from_chars(first.data(), first.data() + first.size(), value);
   check(error == std::errc() && end == first.data() + first.size() && value > 0, ErrorCode::kInvalidArgument, name,
@@ -31,24 +33,31 @@ Settings read_settings() {
   for (const char* name : {"FOVEA_NUM_THREADS", "OMP_NUM_THREADS"}) {
     if (const std::string text = get(name); !text.empty()) {
       s.num_threads = thread_count(name, text);
+      s.num_threads_from = name;
       break;
     }
   }
   s.cpu_isa = get("FOVEA_CPU_ISA");
-  s.cache_dir = get("FOVEA_CACHE_DIR");
-  if (s.cache_dir.empty()) {
-    if (const std::string xdg = get("XDG_CACHE_HOME"); !xdg.empty()) {
-      s.cache_dir = xdg + "/fovea";
-    } else if (const std::string home = get("HOME"); !home.empty()) {
-      s.cache_dir = home + "/.cache/fovea";
+  constexpr std::pair<const char*, const char*> kCachePlaces[] = {
+      {"FOVEA_CACHE_DIR", ""}, {"XDG_CACHE_HOME", "/fovea"}, {"HOME", "/.cache/fovea"}};
+  for (const auto& [name, below] : kCachePlaces) {
+    if (const std::string place = get(name); !place.empty()) {
+      s.cache_dir = place + below;
+      s.cache_dir_from = name;
+      break;
     }
   }
   s.kernel_dir = get("FOVEA_KERNEL_DIR");
   s.nvrtc_library = get("FOVEA_NVRTC");
-  s.cuda_home = get("CUDA_HOME");
-  if (s.cuda_home.empty()) s.cuda_home = get("CUDA_PATH");
+  for (const char* name : {"CUDA_HOME", "CUDA_PATH"}) {
+    if (s.cuda_home = get(name); !s.cuda_home.empty()) {
+      s.cuda_home_from = name;
+      break;
+    }
+  }
   s.log_level = get("FOVEA_LOG");
   s.no_color = !get("NO_COLOR").empty();
+  s.terminal = get("TERM");
   return s;
 }
 

@@ -16,6 +16,12 @@ struct Settings {
   std::string cuda_home;      // CUDA_HOME, else CUDA_PATH: where NVRTC is looked for after the loader's path
   std::string log_level;      // FOVEA_LOG: error, warn (default), info, debug
   bool no_color = false;      // NO_COLOR is set and not empty
+  std::string terminal;       // TERM
+
+  // The variable that gave the value, where several may; empty: none of them.
+  std::string num_threads_from;
+  std::string cache_dir_from;
+  std::string cuda_home_from;
 };
 
 /// Reads the environment anew. Throws kInvalidArgument for a number that is none.
