@@ -86,10 +86,6 @@ int run_action(const Invocation& invocation) {
 
 }  // namespace
 
-void add_json_flag(CLI::App& command, Invocation& invocation) {
-  command.add_flag("--json", invocation.json, "One JSON document on stdout instead of text");
-}
-
 int run(int argc, char** argv) {
   CLI::App app{"Exact attention on CPUs and GPUs: o = softmax(scale * q k^T + mask) v, in O(seqlen) memory.", "fovea"};
   app.set_version_flag("--version", std::string("fovea ") + FOVEA_VERSION_STRING);
