@@ -11,9 +11,9 @@ namespace fovea {
 struct QueryArgs {
   const void* q = nullptr;
   Int64 stride_batch = 0, stride_row = 0, stride_head = 0;
-  int seqlen = 0;                     // of the longest sequence
-  const int* cu_seqlens = nullptr;    // (batch + 1), packed only
-  const int* seq_lens = nullptr;      // (batch), valid rows of each sequence
+  int seqlen = 0;                   // of the longest sequence
+  const int* cu_seqlens = nullptr;  // (batch + 1), packed only
+  const int* seq_lens = nullptr;    // (batch), valid rows of each sequence
 };
 
 struct KeyValueDense {
@@ -60,9 +60,9 @@ struct AttentionArgs {
 struct SequenceShape {
   Int64 q_first;  // row of the tensor (packed) or 0
   Int64 k_first;
-  int seqlen_q;   // valid rows
+  int seqlen_q;  // valid rows
   int seqlen_k;
-  int rows_q;     // rows that exist in the output; rows in [seqlen_q, rows_q) are written as zeros
+  int rows_q;  // rows that exist in the output; rows in [seqlen_q, rows_q) are written as zeros
 };
 
 HOST_DEVICE constexpr SequenceShape sequence_shape(const QueryArgs& query, const KeyValueDense& kv, int b) {

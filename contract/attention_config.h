@@ -18,9 +18,9 @@ struct AttentionConfig {
   int warps = 0;
   bool has_lse = false;
   bool has_softcap = false;
-  bool is_packed = false;    // cu_seqlens: sequences of different length in one tensor
+  bool is_packed = false;  // cu_seqlens: sequences of different length in one tensor
   bool has_seq_lens = false;
-  bool is_split = false;     // keys are split; partial states go to the workspace
+  bool is_split = false;  // keys are split; partial states go to the workspace
   friend constexpr bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 

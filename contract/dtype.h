@@ -7,9 +7,7 @@
 
 namespace fovea {
 
-HOST_DEVICE constexpr int size_bytes(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2;
-}
+HOST_DEVICE constexpr int size_bytes(DType dtype) { return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2; }
 
 HOST_DEVICE constexpr bool is_floating(DType dtype) { return dtype != DType::kI32; }
 

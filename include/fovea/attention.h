@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "fovea/export.h"
 #include "fovea/tensor.h"
 #include "fovea/types.h"
 
@@ -22,15 +23,16 @@ class Runtime;
 /// q, k, v and o have one dtype: kF32, kF16 or kBF16.
 struct AttentionTensors {
   TensorView q, k, v, o;
-  /// Optional: (batch, num_heads_q, seqlen_q), or (num_heads_q, total_q) for kTHD; kF32; natural logarithm of the sum of
-  /// exp(scores); -inf for a row that sees no key.
+  /// Optional: (batch, num_heads_q, seqlen_q), or (num_heads_q, total_q) for kTHD; kF32; natural logarithm of the sum
+  /// of exp(scores); -inf for a row that sees no key.
   TensorView lse;
-  /// Optional: (batch,) kI32. Sequence b has only its first seq_lens_q[b] queries and seq_lens_k[b] keys; rows of o past
-  /// the length are 0 and their lse is -inf. Causal and window masks align to these lengths.
+  /// Optional: (batch,) kI32. Sequence b has only its first seq_lens_q[b] queries and seq_lens_k[b] keys; rows of o
+  /// past the length are 0 and their lse is -inf. Causal and window masks align to these lengths.
   TensorView seq_lens_q, seq_lens_k;
   /// For kTHD: (batch + 1,) kI32, ascending from 0 to total_q or total_k.
   TensorView cu_seqlens_q, cu_seqlens_k;
-  /// Paged keys and values: (batch, pages) kI32 page numbers; k and v are then (pages, page_size, num_heads_kv, head_dim).
+  /// Paged keys and values: (batch, pages) kI32 page numbers; k and v are then (pages, page_size, num_heads_kv,
+  /// head_dim).
   TensorView page_table;
 };
 
@@ -70,15 +72,18 @@ struct AttentionOptions {
 /// Attention over dense, packed or length-limited keys and values. A row that sees no key gives o = 0, lse = -inf.
 /// NaN and infinities travel as IEEE says, and never into rows that may not see them.
 /// Outputs may not overlap inputs. Throws kInvalidArgument naming the field, kUnsupported with each kernel's reason.
-/// Work on a GPU is enqueued on stream; on a CPU it is done when the call returns. Source: arXiv 2205.14135, 2307.08691.
-void attention_forward(const AttentionTensors& tensors, const AttentionOptions& options, Stream stream = {});
-void attention_forward(Runtime& runtime, const AttentionTensors& tensors, const AttentionOptions& options,
-                       Stream stream = {});
+/// Work on a GPU is enqueued on stream; on a CPU it is done when the call returns. Source: arXiv 2205.14135,
+/// 2307.08691.
+FOVEA_API void attention_forward(const AttentionTensors& tensors, const AttentionOptions& options, Stream stream = {});
+FOVEA_API void attention_forward(Runtime& runtime, const AttentionTensors& tensors, const AttentionOptions& options,
+                                 Stream stream = {});
 
 /// The plan of a call, and why each other kernel refused: for people. json gives the same for programs.
 /// Data pointers are not read, except cu_seqlens on a CPU; null data is allowed.
-/// device_architecture ("sm_89", "sm_90a" …) plans for a GPU that need not be there; empty plans for the tensors' device.
-std::string attention_explain(Runtime& runtime, const AttentionTensors& tensors, const AttentionOptions& options,
-                              bool json = false, const std::string& device_architecture = "");
+/// device_architecture ("sm_89", "sm_90a" …) plans for a GPU that need not be there; empty plans for the tensors'
+/// device.
+FOVEA_API std::string attention_explain(Runtime& runtime, const AttentionTensors& tensors,
+                                        const AttentionOptions& options, bool json = false,
+                                        const std::string& device_architecture = "");
 
 }  // namespace fovea

@@ -4,6 +4,9 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
+
+#include "fovea/export.h"
 
 namespace fovea {
 
@@ -12,7 +15,7 @@ namespace fovea {
 /// in Fovea or a failure of the machine (out of memory, unwritable file).
 enum class ErrorCode : int { kInvalidArgument = 1, kUnsupported = 2, kCompile = 3, kCuda = 4, kInternal = 5 };
 
-class Error : public std::runtime_error {
+class FOVEA_API Error : public std::runtime_error {
  public:
   Error(ErrorCode code, std::string field, const std::string& message)
       : std::runtime_error(message), code_(code), field_(std::move(field)) {}

@@ -19,7 +19,8 @@ template <typename... Args>
 
 template <typename... Args>
 void check(bool ok, ErrorCode code, std::string_view field, fmt::format_string<Args...> text, Args&&... args) {
-  if (!ok) [[unlikely]] fail(code, field, text, std::forward<Args>(args)...);
+  if (!ok) [[unlikely]]
+    fail(code, field, text, std::forward<Args>(args)...);
 }
 
 }  // namespace fovea

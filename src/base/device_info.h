@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A device as a value: everything that planning may ask about it. src/cuda fills it from a driver or from the table of
-// known architectures, src/cpu from cpuid; plan and the cards never ask a device themselves, so they can be tested anywhere.
+// known architectures, src/cpu from cpuid; plan and the cards never ask a device themselves, so they can be tested
+// anywhere.
 #pragma once
 
 #include <cstdint>

@@ -77,7 +77,9 @@ TEST(Mask, tile_ranges_bound_the_rows_inside) {
           some |= visible;
           all &= visible;
         }
-        if (some) { EXPECT_TRUE(any.contains(k)) << name << " " << first << " " << k; }
+        if (some) {
+          EXPECT_TRUE(any.contains(k)) << name << " " << first << " " << k;
+        }
         EXPECT_EQ(full.contains(k), all) << name << " " << first << " " << k;
       }
     }
@@ -85,7 +87,8 @@ TEST(Mask, tile_ranges_bound_the_rows_inside) {
 }
 
 TEST(Mask, open_windows_do_not_overflow_at_the_largest_positions) {
-  const SequenceMask mask = sequence_mask({MaskKind::kWindow, MaskAlignment::kBottomRight, kWindowOpen, kWindowOpen}, 1, 1 << 30);
+  const SequenceMask mask =
+      sequence_mask({MaskKind::kWindow, MaskAlignment::kBottomRight, kWindowOpen, kWindowOpen}, 1, 1 << 30);
   EXPECT_EQ(visible_keys<MaskKind::kWindow>(mask, 0).end, 1 << 30);
   EXPECT_EQ(visible_keys<MaskKind::kWindow>(mask, 0).begin, 0);
 }

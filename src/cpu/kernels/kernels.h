@@ -20,7 +20,8 @@ struct AttentionTask {
   int k_begin;
   int k_end;
   /// Null: the task sees all keys of its rows and writes o and lse. Else the partial state of the task:
-  /// o (heads, rows, head_dim_v) normalised within the task's keys and lse (heads, rows); natural log; fp32, contiguous.
+  /// o (heads, rows, head_dim_v) normalised within the task's keys and lse (heads, rows); natural log; fp32,
+  /// contiguous.
   float* partial_o;
   float* partial_lse;
 };

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door for people: each target does its own set-up. CMake builds; this only calls it.
+BUILD ?= build
+JOBS ?= $(shell nproc)
+LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+CONFIGURE = cmake -G Ninja $(LAUNCHER)
+TESTS = ctest --output-on-failure --no-tests=error --timeout 1800
+
+.PHONY: help demo test check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info install clean
+.DEFAULT_GOAL := help
+
+help:  ## these lines
+	@awk -F ':.*## *' '/^[a-z-]*:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo:  ## build, and show one attention layer: right, fast, and drawn in the terminal
+	@tools/install_packages build
+	@$(CONFIGURE) -S . -B $(BUILD) -DFOVEA_BUILD_TESTS=OFF
+	ninja -C $(BUILD) -j $(JOBS) fovea_cli
+	$(BUILD)/fovea demo
+
+test:  ## everything that needs no GPU: build, tests, GPU kernels compiled, checks, install, examples
+	@tools/install_packages build test
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory check
+	FOVEA_NVRTC="$$(tools/find_nvrtc --install)" && export FOVEA_NVRTC && $(TESTS) --test-dir $(BUILD)
+	@echo "make test: all passed"
+
+build:
+	$(CONFIGURE) -S . -B $(BUILD) -DFOVEA_BUILD_TESTS=ON
+	ninja -C $(BUILD) -j $(JOBS)
+
+check:
+	tools/check_includes
+	tools/check_text
+	tools/check_lines
+	tools/check_headers
+	tools/check_isa $(BUILD)
+
+lint:  ## clang-format, clang-tidy on src/
+	@tools/install_packages build test lint
+	tools/check_format
+	tools/check_tidy
+
+format:  ## clang-format in place
+	@tools/install_packages lint
+	tools/check_format --fix
+
+test-asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tools/install_packages build test
+	$(CONFIGURE) -S . -B $(BUILD)-asan -DFOVEA_BUILD_TESTS=ON -DFOVEA_SANITIZE=address,undefined
+	ninja -C $(BUILD)-asan -j $(JOBS)
+	FOVEA_NVRTC=none $(TESTS) --test-dir $(BUILD)-asan
+
+test-tsan:  ## the tests under ThreadSanitizer
+	@tools/install_packages build test
+	$(CONFIGURE) -S . -B $(BUILD)-tsan -DFOVEA_BUILD_TESTS=ON -DFOVEA_SANITIZE=thread
+	ninja -C $(BUILD)-tsan -j $(JOBS)
+	FOVEA_NVRTC=none $(TESTS) --test-dir $(BUILD)-tsan
+
+test-gpu:  ## the tests that need a GPU, on the one that is here
+	@tools/install_packages build test
+	@$(MAKE) --no-print-directory build
+	FOVEA_NVRTC="$$(tools/find_nvrtc --install)" && export FOVEA_NVRTC && $(BUILD)/tests/fovea_gpu_tests
+
+gpu-info:  ## what GPUs Fovea sees
+	@tools/install_packages build
+	@$(CONFIGURE) -S . -B $(BUILD) >/dev/null
+	@ninja -C $(BUILD) -j $(JOBS) fovea_cli >/dev/null
+	$(BUILD)/fovea info
+
+bench-all:  ## measure attention on this machine, and against PyTorch where it can be imported
+	@tools/install_packages build
+	@$(CONFIGURE) -S . -B $(BUILD)
+	ninja -C $(BUILD) -j $(JOBS) fovea_cli fovea
+	$(BUILD)/fovea bench attention
+	@if python3 -c 'import torch' 2>/dev/null; then python3 bench/attention_cpu_vs_torch.py --library $(BUILD)/src/libfovea.so; \
+	else echo "PyTorch cannot be imported by python3: no comparison (pip install torch)"; fi
+
+install: build  ## into PREFIX (/usr/local)
+	cmake --install $(BUILD) --prefix $${PREFIX:-/usr/local}
+
+clean:  ## remove what was built
+	rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-fuzz $(BUILD)-lint
