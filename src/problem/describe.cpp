@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <string>
 
@@ -16,6 +17,8 @@ namespace fovea {
 namespace {
 
 constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
+constexpr std::int64_t kIntLimit = std::numeric_limits<int>::max();
+constexpr std::int64_t kMaxHeadDim = 1 << 20;
 
 struct Named {
   const char* name;
@@ -149,13 +152,11 @@ MaskRule mask_rule(const AttentionOptions& o) {
   return rule;
 }
 
-void describe_shapes(AttentionProblem& p, const AttentionTensors& t, const AttentionOptions& options,
-                     bool require_data) {
+/// q, k, v and o fit together; heads and head dimensions are known.
+void describe_heads(AttentionProblem& p, const AttentionTensors& t, Layout layout) {
   const bool paged = t.page_table.present();
-  const TensorRows q = rows_of(t.q, options.layout);
-  const TensorRows k = rows_of(t.k, paged ? Layout::kBSHD : options.layout);
-  const TensorRows v = rows_of(t.v, paged ? Layout::kBSHD : options.layout);
-  const TensorRows o = rows_of(t.o, options.layout);
+  const TensorRows q = rows_of(t.q, layout), o = rows_of(t.o, layout);
+  const TensorRows k = rows_of(t.k, paged ? Layout::kBSHD : layout), v = rows_of(t.v, paged ? Layout::kBSHD : layout);
   check(paged || k.batch == q.batch, kBad, "k", "k has batch {}, but q has {}", k.batch, q.batch);
   check(v.batch == k.batch && v.seqlen == k.seqlen && v.num_heads == k.num_heads, kBad, "v",
         "v has shape {}, must agree with k {} in all but the last dimension", shape_text(t.v), shape_text(t.k));
@@ -166,51 +167,57 @@ void describe_shapes(AttentionProblem& p, const AttentionTensors& t, const Atten
         v.head_dim);
   check(q.num_heads == 0 || (k.num_heads > 0 && q.num_heads % k.num_heads == 0), kBad, "k",
         "q has {} heads and k has {}; the heads of q must be a multiple of those of k", q.num_heads, k.num_heads);
-  constexpr std::int64_t kIntLimit = std::numeric_limits<int>::max();
   p.num_heads_q = checked_int(q.num_heads, kIntLimit, "num_heads_q");
   p.num_heads_kv = checked_int(k.num_heads, kIntLimit, "num_heads_kv");
-  p.head_dim_qk = checked_int(q.head_dim, 1 << 20, "head_dim_qk");
-  p.head_dim_v = checked_int(v.head_dim, 1 << 20, "head_dim_v");
-  if (options.layout == Layout::kTHD) {
-    const TensorView& cu_q = t.cu_seqlens_q;
-    check(cu_q.present(), kBad, "cu_seqlens_q", "cu_seqlens_q is missing; layout thd needs it");
-    check(cu_q.ndim == 1 && cu_q.shape[0] >= 1, kBad, "cu_seqlens_q", "cu_seqlens_q has shape {}, must be (batch + 1,)",
-          shape_text(cu_q));
-    p.batch = checked_int(cu_q.shape[0] - 1, kIntLimit, "batch");
-    const char* meaning = "batch + 1 ascending offsets";
-    check_vector({"cu_seqlens_q", &cu_q}, t.q, p.batch + std::int64_t{1}, meaning, require_data);
-    const bool may_read = t.q.device.kind == DeviceKind::kCPU && cu_q.data;
-    p.total_q = checked_int(q.seqlen, kIntLimit, "total_q");
-    p.seqlen_q = packed_max_seqlen({"cu_seqlens_q", &cu_q}, q.seqlen, options.max_seqlen_q, "max_seqlen_q", may_read);
-    p.is_packed_q = true;
-    if (!paged) {
-      check(t.cu_seqlens_k.present(), kBad, "cu_seqlens_k", "cu_seqlens_k is missing; layout thd needs it");
-      check_vector({"cu_seqlens_k", &t.cu_seqlens_k}, t.q, p.batch + std::int64_t{1}, meaning, require_data);
-      p.total_k = checked_int(k.seqlen, kIntLimit, "total_k");
-      p.seqlen_k = packed_max_seqlen({"cu_seqlens_k", &t.cu_seqlens_k}, k.seqlen, options.max_seqlen_k, "max_seqlen_k",
-                                     may_read && t.cu_seqlens_k.data);
-      p.kv_layout = KeyValueLayout::kPacked;
-    }
-  } else {
-    check(!t.cu_seqlens_q.present() && !t.cu_seqlens_k.present(), kBad, "cu_seqlens_q",
-          "cu_seqlens are for packed sequences; set layout thd, or pass seq_lens for padded ones");
-    p.batch = checked_int(q.batch, kIntLimit, "batch");
-    p.seqlen_q = checked_int(q.seqlen, kMaxSeqlen, "seqlen_q");
-    p.seqlen_k = checked_int(k.seqlen, kMaxSeqlen, "seqlen_k");
-    p.total_q = std::int64_t{p.batch} * p.seqlen_q;
-    p.total_k = std::int64_t{p.batch} * p.seqlen_k;
-  }
-  if (paged) {
-    check(t.page_table.ndim == 2 && t.page_table.shape[0] == p.batch && t.page_table.dtype == DType::kI32, kBad,
-          "page_table", "page_table has shape {}, must be (batch = {}, pages) int32", shape_text(t.page_table),
-          p.batch);
-    check_extent({"page_table", &t.page_table});
-    p.kv_layout = KeyValueLayout::kPaged;
-    p.page_size = checked_int(k.seqlen, kMaxSeqlen, "page_size");
-    const auto keys = checked_product({t.page_table.shape[1], p.page_size});
-    p.seqlen_k = checked_int(keys.value_or(-1), kMaxSeqlen, "seqlen_k");
-    p.total_k = std::int64_t{p.batch} * p.seqlen_k;
-  }
+  p.head_dim_qk = checked_int(q.head_dim, kMaxHeadDim, "head_dim_qk");
+  p.head_dim_v = checked_int(v.head_dim, kMaxHeadDim, "head_dim_v");
+}
+
+void describe_packed(AttentionProblem& p, const AttentionTensors& t, const AttentionOptions& options,
+                     bool require_data) {
+  const TensorView& cu_q = t.cu_seqlens_q;
+  check(cu_q.present(), kBad, "cu_seqlens_q", "cu_seqlens_q is missing; layout thd needs it");
+  check(cu_q.ndim == 1 && cu_q.shape[0] >= 1, kBad, "cu_seqlens_q", "cu_seqlens_q has shape {}, must be (batch + 1,)",
+        shape_text(cu_q));
+  constexpr const char* kMeaning = "batch + 1 ascending offsets";
+  p.batch = checked_int(cu_q.shape[0] - 1, kIntLimit, "batch");
+  check_vector({"cu_seqlens_q", &cu_q}, t.q, cu_q.shape[0], kMeaning, require_data);
+  const bool on_cpu = t.q.device.kind == DeviceKind::kCPU;
+  p.total_q = checked_int(t.q.shape[0], kIntLimit, "total_q");
+  p.seqlen_q =
+      packed_max_seqlen({"cu_seqlens_q", &cu_q}, p.total_q, options.max_seqlen_q, "max_seqlen_q", on_cpu && cu_q.data);
+  p.is_packed_q = true;
+  if (t.page_table.present()) return;
+  const TensorView& cu_k = t.cu_seqlens_k;
+  check(cu_k.present(), kBad, "cu_seqlens_k", "cu_seqlens_k is missing; layout thd needs it");
+  check_vector({"cu_seqlens_k", &cu_k}, t.q, cu_q.shape[0], kMeaning, require_data);
+  p.total_k = checked_int(t.k.shape[0], kIntLimit, "total_k");
+  p.seqlen_k =
+      packed_max_seqlen({"cu_seqlens_k", &cu_k}, p.total_k, options.max_seqlen_k, "max_seqlen_k", on_cpu && cu_k.data);
+  p.kv_layout = KeyValueLayout::kPacked;
+}
+
+void describe_padded(AttentionProblem& p, const AttentionTensors& t, Layout layout) {
+  check(!t.cu_seqlens_q.present() && !t.cu_seqlens_k.present(), kBad, "cu_seqlens_q",
+        "cu_seqlens are for packed sequences; set layout thd, or pass seq_lens for padded ones");
+  const TensorRows q = rows_of(t.q, layout);
+  p.batch = checked_int(q.batch, kIntLimit, "batch");
+  p.seqlen_q = checked_int(q.seqlen, kMaxSeqlen, "seqlen_q");
+  p.total_q = std::int64_t{p.batch} * p.seqlen_q;
+  if (t.page_table.present()) return;
+  p.seqlen_k = checked_int(rows_of(t.k, layout).seqlen, kMaxSeqlen, "seqlen_k");
+  p.total_k = std::int64_t{p.batch} * p.seqlen_k;
+}
+
+void describe_pages(AttentionProblem& p, const AttentionTensors& t) {
+  const TensorView& table = t.page_table;
+  check(table.ndim == 2 && table.shape[0] == p.batch && table.dtype == DType::kI32, kBad, "page_table",
+        "page_table has shape {}, must be (batch = {}, pages) int32", shape_text(table), p.batch);
+  check_extent({"page_table", &table});
+  p.kv_layout = KeyValueLayout::kPaged;
+  p.page_size = checked_int(t.k.shape[1], kMaxSeqlen, "page_size");
+  p.seqlen_k = checked_int(checked_product({table.shape[1], p.page_size}).value_or(-1), kMaxSeqlen, "seqlen_k");
+  p.total_k = std::int64_t{p.batch} * p.seqlen_k;
 }
 
 void describe_lengths(AttentionProblem& p, const AttentionTensors& t, bool require_data) {
@@ -325,7 +332,13 @@ AttentionProblem describe_attention(const AttentionTensors& t, const AttentionOp
   p.dtype = t.q.dtype;
   p.math = options.math;
   p.deterministic = options.deterministic;
-  describe_shapes(p, t, options, require_data);
+  describe_heads(p, t, options.layout);
+  if (options.layout == Layout::kTHD) {
+    describe_packed(p, t, options, require_data);
+  } else {
+    describe_padded(p, t, options.layout);
+  }
+  if (paged) describe_pages(p, t);
   describe_lengths(p, t, require_data);
   describe_lse(p, t, require_data);
   check_outputs(t);

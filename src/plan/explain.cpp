@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/explain.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+#include "contract/dtype.h"
+
+namespace fovea {
+namespace {
+
+std::string tile_text(const AttentionConfig& c) {
+  std::string text = fmt::format("{} rows x {} keys", c.block_q, c.block_k);
+  if (c.stages > 0) text += fmt::format(", {} stages", c.stages);
+  if (c.warps > 0) text += fmt::format(", {} warps", c.warps);
+  return text;
+}
+
+double share(long long part, const TileCounts& t) {
+  const auto all = static_cast<double>(t.full + t.edge + t.skipped);
+  return all > 0 ? 100.0 * static_cast<double>(part) / all : 0.0;
+}
+
+bool has_launch(const AttentionPlan& plan) { return plan.launch.threads_per_block > 0; }
+
+}  // namespace
+
+TileCounts count_tiles(const AttentionProblem& p, int block_q, int block_k) {
+  TileCounts t;
+  if (block_q <= 0 || block_k <= 0 || p.seqlen_q == 0 || p.seqlen_k == 0) return t;
+  const SequenceMask mask = sequence_mask(p.mask, p.seqlen_q, p.seqlen_k);
+  const long long columns = (static_cast<long long>(p.seqlen_k) + block_k - 1) / block_k;
+  for (long long q = 0; q < p.seqlen_q; q += block_q) {
+    const int first = static_cast<int>(q);
+    const int past = static_cast<int>(std::min<long long>(q + block_q, p.seqlen_q));
+    const KeyInterval any = tile_keys(p.mask.kind, mask, first, past);
+    const KeyInterval full = tile_full_keys(p.mask.kind, mask, first, past);
+    if (any.empty()) {
+      t.skipped += columns;
+      continue;
+    }
+    const long long touched = (any.end - 1) / block_k - any.begin / block_k + 1;
+    // A block is full when all its keys that exist are inside; the last block may be cut by the sequence's end.
+    const long long full_first = (std::max(full.begin, 0) + static_cast<long long>(block_k) - 1) / block_k;
+    const long long full_past = full.end >= p.seqlen_k ? columns : std::max(full.end, 0) / block_k;
+    const long long inside = std::max<long long>(0, full_past - full_first);
+    t.full += inside;
+    t.edge += touched - inside;
+    t.skipped += columns - touched;
+  }
+  return t;
+}
+
+std::string explain_text(const AttentionPlan& plan, const AttentionProblem& problem, const DeviceInfo& device) {
+  std::string text =
+      fmt::format("problem  {}\ndevice   {} ({})\n", to_string(problem), device.name, device.architecture);
+  std::size_t width = plan.kernel->name.size();
+  for (const Refusal& r : plan.refused) width = std::max(width, r.kernel.size());
+  for (const Refusal& r : plan.refused) text += fmt::format("{:<{}}  refused: {}\n", r.kernel, width, r.reason);
+  text += fmt::format("{:<{}}  chosen: {}\n", plan.kernel->name, width, plan.detail);
+  text += fmt::format("tile     {} ({})\n", tile_text(plan.config), plan.choice);
+  const TileCounts t = count_tiles(problem, plan.config.block_q, plan.config.block_k);
+  text += fmt::format("mask     {} tiles full ({:.1f} %), {} edge ({:.1f} %), {} skipped ({:.1f} %) per head\n", t.full,
+                      share(t.full, t), t.edge, share(t.edge, t), t.skipped, share(t.skipped, t));
+  text += fmt::format("work     {:.3g} GFLOP on visible scores\n", attention_flops(problem) / 1e9);
+  if (has_launch(plan)) {
+    const LaunchShape& l = plan.launch;
+    text +=
+        fmt::format("launch   {} threads, {} registers, {} bytes of shared memory, {} blocks per SM, cubin {} bytes\n",
+                    l.threads_per_block, l.registers_per_thread, l.shared_bytes, l.blocks_per_sm, l.code_bytes);
+  }
+  return text;
+}
+
+std::string explain_json(const AttentionPlan& plan, const AttentionProblem& problem, const DeviceInfo& device) {
+  const TileCounts t = count_tiles(problem, plan.config.block_q, plan.config.block_k);
+  nlohmann::ordered_json j;
+  j["problem"] = to_string(problem);
+  j["device"] = {{"name", device.name}, {"architecture", device.architecture}, {"present", device.is_present}};
+  j["refused"] = nlohmann::ordered_json::array();
+  for (const Refusal& r : plan.refused) j["refused"].push_back({{"kernel", r.kernel}, {"reason", r.reason}});
+  j["kernel"] = plan.kernel->name;
+  j["detail"] = plan.detail;
+  j["choice"] = plan.choice;
+  const AttentionConfig& c = plan.config;
+  j["config"] = {{"dtype", name_of(c.dtype)}, {"block_q", c.block_q}, {"block_k", c.block_k},
+                 {"stages", c.stages},        {"warps", c.warps},     {"head_dim_qk", c.head_dim_qk},
+                 {"head_dim_v", c.head_dim_v}};
+  j["tiles"] = {{"full", t.full}, {"edge", t.edge}, {"skipped", t.skipped}};
+  j["flops"] = attention_flops(problem);
+  if (has_launch(plan)) {
+    const LaunchShape& l = plan.launch;
+    j["launch"] = {{"threads_per_block", l.threads_per_block},
+                   {"registers_per_thread", l.registers_per_thread},
+                   {"shared_bytes", l.shared_bytes},
+                   {"blocks_per_sm", l.blocks_per_sm},
+                   {"code_bytes", l.code_bytes}};
+  }
+  return j.dump(2);
+}
+
+}  // namespace fovea
