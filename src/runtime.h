@@ -2,22 +2,28 @@
 // Inside of the runtime: the one owner of what lasts longer than a call.
 #pragma once
 
-#include <functional>
-#include <memory>
-#include <mutex>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "base/device_info.h"
 #include "base/settings.h"
+#include "cpu/processor.h"
+#include "cpu/thread_pool.h"
 #include "fovea/runtime.h"
 #include "plan/plan_cache.h"
 
 namespace fovea {
 
 struct Runtime::Impl {
+  explicit Impl(const RuntimeOptions& options);
+
+  /// The device that a problem names. Throws kCuda or kInvalidArgument if it is not there.
+  DeviceInfo device_info(Device device);
+  /// A device to plan for that need not be there: "cpu" or an architecture of the table ("sm_89").
+  DeviceInfo described_device(const std::string& architecture);
+
   Settings settings;  // the environment, with RuntimeOptions put over it
+  cpu::Processor processor;
+  cpu::ThreadPool pool;
   PlanCache attention_plans;
 };
 

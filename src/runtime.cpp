@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "runtime.h"
+
+#include "base/check.h"
+#include "base/log.h"
+#include "fovea/version.h"
+
+namespace fovea {
+namespace {
+
+Settings settings_of(const RuntimeOptions& options) {
+  Settings s = read_settings();
+  check(options.num_threads >= 0, ErrorCode::kInvalidArgument, "num_threads",
+        "num_threads is {}, must be positive, or 0 for the default", options.num_threads);
+  if (options.num_threads > 0) s.num_threads = options.num_threads;
+  if (!options.cpu_isa.empty()) s.cpu_isa = options.cpu_isa;
+  if (!options.cache_dir.empty()) s.cache_dir = options.cache_dir;
+  if (!options.kernel_dir.empty()) s.kernel_dir = options.kernel_dir;
+  return s;
+}
+
+int thread_count(const Settings& settings, const cpu::Processor& processor) {
+  return settings.num_threads > 0 ? settings.num_threads : cpu::default_num_threads(processor);
+}
+
+}  // namespace
+
+Runtime::Impl::Impl(const RuntimeOptions& options)
+    : settings(settings_of(options)), processor(cpu::detect_processor()), pool(thread_count(settings, processor)) {
+  set_log_level(parse_log_level(settings.log_level));
+}
+
+DeviceInfo Runtime::Impl::device_info(Device device) {
+  check(device.kind == DeviceKind::kCPU, ErrorCode::kUnsupported, "device", "GPU kernels are not built in yet");
+  return cpu::device_info(processor, settings.cpu_isa, pool.num_threads());
+}
+
+DeviceInfo Runtime::Impl::described_device(const std::string& architecture) {
+  check(architecture == "cpu", ErrorCode::kInvalidArgument, "architecture",
+        "'{}' is no known architecture; there is cpu", architecture);
+  return device_info({});
+}
+
+Runtime::Runtime(const RuntimeOptions& options) : impl_(std::make_unique<Impl>(options)) {}
+Runtime::~Runtime() = default;
+
+Runtime& default_runtime() {
+  // Never destroyed: threads and GPU contexts must not be torn down while other static destructors still compute.
+  static auto* const runtime = new Runtime();
+  return *runtime;
+}
+
+const char* version() { return FOVEA_VERSION_STRING; }
+
+}  // namespace fovea
