@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The unit of AVX2 + FMA + F16C.
+#if defined(__x86_64__)
+#include "cpu/simd/avx2.h"
+
+#include "cpu/kernels/kernels.h"
+
+FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX2)
+namespace fovea::cpu::avx2 {
+namespace {
+
+constexpr int kVectors = 2, kKeys = 6, kColumns = 6;  // 12 accumulators, 2 vectors of rows, 1 broadcast: 15 of 16
+constexpr int kBlockKeys = 128, kMaxTiles = 16;
+
+#include "cpu/kernels/attention_forward.inc"
+
+constexpr Kernels kTable = {"avx2", attention_tile, attention_scratch_bytes, attention_forward};
+
+}  // namespace
+}  // namespace fovea::cpu::avx2
+FOVEA_ISA_END
+
+namespace fovea::cpu {
+const Kernels& avx2_kernels() { return avx2::kTable; }
+}  // namespace fovea::cpu
+#endif  // __x86_64__

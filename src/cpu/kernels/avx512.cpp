@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The unit of AVX-512 (F, BW, DQ, VL).
+#if defined(__x86_64__)
+#include "cpu/simd/avx512.h"
+
+#include "cpu/kernels/kernels.h"
+
+FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512)
+namespace fovea::cpu::avx512 {
+namespace {
+
+constexpr int kVectors = 4, kKeys = 6, kColumns = 6;  // 24 accumulators, 4 vectors of rows, 1 broadcast: 29 of 32
+constexpr int kBlockKeys = 96, kMaxTiles = 4;
+
+#include "cpu/kernels/attention_forward.inc"
+
+constexpr Kernels kTable = {"avx512", attention_tile, attention_scratch_bytes, attention_forward};
+
+}  // namespace
+}  // namespace fovea::cpu::avx512
+FOVEA_ISA_END
+
+namespace fovea::cpu {
+const Kernels& avx512_kernels() { return avx512::kTable; }
+}  // namespace fovea::cpu
+#endif  // __x86_64__

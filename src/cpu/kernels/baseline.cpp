@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The unit of the baseline: any processor that GCC or clang has vectors for.
+#include "cpu/kernels/kernels.h"
+#include "cpu/simd/portable.h"
+
+namespace fovea::cpu {
+namespace baseline {
+namespace {
+
+constexpr int kVectors = 2, kKeys = 4, kColumns = 4;  // 8 accumulators of 16 registers: products need temporaries
+constexpr int kBlockKeys = 64, kMaxTiles = 8;
+
+#include "cpu/kernels/attention_forward.inc"
+
+constexpr Kernels kTable = {"baseline", attention_tile, attention_scratch_bytes, attention_forward};
+
+}  // namespace
+}  // namespace baseline
+
+const Kernels& baseline_kernels() { return baseline::kTable; }
+
+}  // namespace fovea::cpu

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Storage types of 16-bit floats: only memory, no arithmetic. The words of each instruction set convert them.
+#pragma once
+
+namespace fovea::cpu {
+
+struct Half {
+  unsigned short bits;
+};
+struct Bfloat16 {
+  unsigned short bits;
+};
+static_assert(sizeof(Half) == 2 && sizeof(Bfloat16) == 2, "elements of 16 bits");
+
+/// Polynomials of 2^r, minimax in relative error.
+/// r in [-1/2, 1/2], degree 6: 0.66 ulp. r in [0, 1), degree 6: 0.57 ulp; degree 3: 7.5e-5, enough where the result is
+/// rounded to bf16 (2^-9).
+inline constexpr float kExp2Round6[] = {1.000000001f,    0.6931472057f,   0.2402264689f,   0.05550328777f,
+                                        0.009618488958f, 0.001339993122f, 0.0001534581186f};
+inline constexpr float kExp2Floor6[] = {1.000000002f,    0.6931469838f,   0.2402298363f,   0.05548334199f,
+                                        0.009678840989f, 0.001243968789f, 0.0002170225523f};
+inline constexpr float kExp2Floor3[] = {0.9999252186f, 0.6958335398f, 0.2260671575f, 0.07802452118f};
+
+inline constexpr float kInfinity = __builtin_inff();
+
+}  // namespace fovea::cpu
