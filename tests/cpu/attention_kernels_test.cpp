@@ -482,6 +482,11 @@ TEST(AttentionKernels, avx512_agrees_with_the_definition) {
   if (!__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl")) GTEST_SKIP() << "needs AVX-512";
   check_all(avx512_kernels());
 }
+
+TEST(AttentionKernels, avx512bf16_agrees_with_the_definition) {
+  if (!__builtin_cpu_supports("avx512bf16")) GTEST_SKIP() << "needs AVX512-BF16";
+  check_all(avx512bf16_kernels());
+}
 #endif
 
 }  // namespace

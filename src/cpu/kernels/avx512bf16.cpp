@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The unit of AVX-512 with BF16.
+#if defined(__x86_64__)
+#include "cpu/simd/avx512.h"
+
+#include "cpu/kernels/kernels.h"
+
+FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512BF16)
+namespace fovea::cpu::avx512bf16 {
+namespace {
+
+using namespace avx512;
+
+constexpr int kVectors = 4, kKeys = 6, kColumns = 6;  // 24 accumulators, 4 vectors of rows, 1 broadcast: 29 of 32
+constexpr int kBlockKeys = 96, kMaxTiles = 4;
+
+#include "cpu/kernels/attention_forward.inc"
+
+constexpr Kernels kTable = {"avx512bf16", attention_tile, attention_scratch_bytes, attention_forward};
+
+}  // namespace
+}  // namespace fovea::cpu::avx512bf16
+FOVEA_ISA_END
+
+namespace fovea::cpu {
+const Kernels& avx512bf16_kernels() { return avx512bf16::kTable; }
+}  // namespace fovea::cpu
+#endif  // __x86_64__
