@@ -28,6 +28,7 @@ int thread_count(const Settings& settings, const cpu::Processor& processor) {
 Runtime::Impl::Impl(const RuntimeOptions& options)
     : settings(settings_of(options)), processor(cpu::detect_processor()), pool(thread_count(settings, processor)) {
   set_log_level(parse_log_level(settings.log_level));
+  device_info({});  // refuses an unknown cpu_isa here, where it was given
 }
 
 DeviceInfo Runtime::Impl::device_info(Device device) {

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-CPP_SUFFIXES = (".h", ".cpp", ".c", ".cuh", ".cu")
+CPP_SUFFIXES = (".h", ".cpp", ".c", ".inc", ".cuh", ".cu")
 
 
 def files():

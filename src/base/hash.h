@@ -12,8 +12,7 @@ class Hasher {
  public:
   /// Not for structs: they have padding. Add their fields.
   template <typename T>
-    requires(std::is_arithmetic_v<T> || std::is_enum_v<T>)
-  Hasher& add(const T& value) {
+  requires(std::is_arithmetic_v<T> || std::is_enum_v<T>) Hasher& add(const T& value) {
     return bytes(&value, sizeof value);
   }
   Hasher& add(std::string_view text) { return bytes(text.data(), text.size()).add(text.size()); }

@@ -28,9 +28,9 @@ struct AttentionTask {
 
 struct Kernels {
   const char* isa;
-  /// Tile sizes for this problem on this instruction set: block_q (row, query head) pairs of one task, so that a task of
-  /// all heads of a kv head has block_q / heads rows, and block_k keys of one step. Tasks may be smaller, never larger.
-  /// total rows and head counts decide between prefill and decode shapes. Fills config.block_q, block_k.
+  /// Tile sizes for this problem on this instruction set: block_q (row, query head) pairs of one task, so that a task
+  /// of all heads of a kv head has block_q / heads rows, and block_k keys of one step. Tasks may be smaller, never
+  /// larger. total rows and head counts decide between prefill and decode shapes. Fills config.block_q, block_k.
   void (*attention_tile)(AttentionConfig* config, int seqlen_q, int seqlen_k, int heads_per_kv);
   /// Bytes of 64-byte aligned scratch that a thread needs to run tasks of this config.
   Int64 (*attention_scratch_bytes)(const AttentionConfig& config);
