@@ -23,6 +23,7 @@ test:  ## everything that needs no GPU: build, tests, GPU kernels compiled, chec
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory check
 	FOVEA_NVRTC="$$(tools/find_nvrtc --install)" && export FOVEA_NVRTC && $(TESTS) --test-dir $(BUILD)
+	tools/test_install $(BUILD)
 	@echo "make test: all passed"
 
 build:
