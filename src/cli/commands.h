@@ -25,5 +25,7 @@ struct Invocation {
 void add_json_flag(CLI::App& command, Invocation& invocation);
 
 void add_info(CLI::App& app, Invocation& invocation);
+void add_explain(CLI::App& app, Invocation& invocation);
+void add_verify(CLI::App& app, Invocation& invocation);
 
 }  // namespace fovea::cli

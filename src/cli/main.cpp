@@ -95,6 +95,8 @@ int run(int argc, char** argv) {
 
   Invocation invocation;
   add_info(app, invocation);
+  add_explain(app, invocation);
+  add_verify(app, invocation);
 
   try {
     app.parse(argc, argv);

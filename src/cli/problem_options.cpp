@@ -62,6 +62,16 @@ TensorView tensor(const CallShape& shape, Layout layout, std::int64_t seqlen, st
 
 }  // namespace
 
+void add_machine_options(CLI::App& command, CallOptions& options) {
+  command.add_option("--threads", options.threads, "Threads; default: the processors this process may use")
+      ->group(kHowGroup)
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
+  command.add_option("--isa", options.isa, "baseline, avx2, avx512, avx512bf16 or amx; default: the best there is")
+      ->group(kHowGroup)
+      ->type_name("NAME");
+}
+
 void add_call_options(CLI::App& command, CallOptions& options) {
   command.add_flag("--causal", options.causal, "A query sees the keys up to its own position")->group(kCallGroup);
   command.add_option("--window", options.window, "LEFT,RIGHT: how many keys each side; open for no limit")
@@ -79,13 +89,7 @@ void add_call_options(CLI::App& command, CallOptions& options) {
       ->group(kCallGroup)
       ->type_name("NAME")
       ->capture_default_str();
-  command.add_option("--threads", options.threads, "Threads; default: the processors this process may use")
-      ->group(kHowGroup)
-      ->type_name("N")
-      ->check(CLI::Range(1, 4096));
-  command.add_option("--isa", options.isa, "baseline, avx2, avx512, avx512bf16 or amx; default: the best there is")
-      ->group(kHowGroup)
-      ->type_name("NAME");
+  add_machine_options(command, options);
   command.add_option("--kernel", options.kernel, "This kernel or none, by the name that explain prints")
       ->group(kHowGroup)
       ->type_name("NAME");

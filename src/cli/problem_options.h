@@ -56,6 +56,8 @@ struct CallShape {
   bool wants_lse = false;
 };
 
+/// --threads and --isa: a part of add_call_options, for commands without a call.
+void add_machine_options(CLI::App& command, CallOptions& options);
 void add_call_options(CLI::App& command, CallOptions& options);
 void add_shape_options(CLI::App& command, ShapeOptions& options);
 
