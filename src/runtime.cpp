@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "cpu/isa.h"
 #include "fovea/version.h"
 
 namespace fovea {
@@ -26,14 +27,17 @@ int thread_count(const Settings& settings, const cpu::Processor& processor) {
 }  // namespace
 
 Runtime::Impl::Impl(const RuntimeOptions& options)
-    : settings(settings_of(options)), processor(cpu::detect_processor()), pool(thread_count(settings, processor)) {
+    : settings(settings_of(options)),
+      processor(cpu::detect_processor()),
+      cpu_isa(cpu::choose_unit(processor, settings.cpu_isa).name),
+      pool(thread_count(settings, processor)) {
   set_log_level(parse_log_level(settings.log_level));
   device_info({});  // refuses an unknown cpu_isa here, where it was given
 }
 
 DeviceInfo Runtime::Impl::device_info(Device device) {
   check(device.kind == DeviceKind::kCPU, ErrorCode::kUnsupported, "device", "GPU kernels are not built in yet");
-  return cpu::device_info(processor, settings.cpu_isa, pool.num_threads());
+  return cpu::device_info(processor, cpu_isa, pool.num_threads());
 }
 
 DeviceInfo Runtime::Impl::described_device(const std::string& architecture) {

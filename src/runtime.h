@@ -23,6 +23,7 @@ struct Runtime::Impl {
 
   Settings settings;  // the environment, with RuntimeOptions put over it
   cpu::Processor processor;
+  std::string cpu_isa;  // the unit that CPU kernels are chosen from: settings.cpu_isa, or the best for this processor
   cpu::ThreadPool pool;
   PlanCache attention_plans;
 };

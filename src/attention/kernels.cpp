@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attention/kernels.h"
 
-#include <vector>
-
 namespace fovea {
 
 std::span<const AttentionKernel* const> attention_kernels() {
   // Read top to bottom. Where two could do it, the earlier one says in its supports() when it yields.
-  static const std::vector<const AttentionKernel*> kernels = {};
-  return kernels;
+  static constexpr const AttentionKernel* kKernels[] = {
+      &attention_forward_cpu,
+  };
+  return kKernels;
 }
 
 }  // namespace fovea

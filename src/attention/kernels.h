@@ -8,6 +8,8 @@
 
 namespace fovea {
 
+extern const AttentionKernel attention_forward_cpu;
+
 /// In order of preference: the first that supports a problem runs it.
 std::span<const AttentionKernel* const> attention_kernels();
 

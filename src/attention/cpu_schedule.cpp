@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// A call of few rows and many keys (decode) and one of many rows with few heads take the same path: what differs is how
+// many tasks come out, and whether they are split.
+#include "attention/cpu_schedule.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <numeric>
+
+#include "base/math.h"
+
+namespace fovea {
+namespace {
+
+using cpu::AttentionTask;
+
+// Tasks per thread below which the last ones leave threads idle: with 4, at most about an eighth of the time.
+constexpr int kTasksPerThread = 4;
+// Fewer keys than this per piece cost more in starting and merging than the split gains.
+constexpr int kMinChunkKeys = 512;
+// A task of fewer (row, head) pairs does not fill a register tile.
+constexpr int kMinTaskRows = 64;
+
+int keys_of(const AttentionTask& task) { return std::max(0, task.k_end - task.k_begin); }
+
+/// The work of a task in (row, key) pairs. Starting a task and storing its rows count as 16 keys per row.
+std::int64_t cost_of(const AttentionTask& task) {
+  return std::int64_t{task.q_end - task.q_begin} * (task.head_end - task.head_begin) * (keys_of(task) + 16);
+}
+
+struct TaskShape {
+  int heads;  // query heads of one kv head
+  int rows;
+};
+
+TaskShape task_shape(const AttentionArgs& args, int block_q) {
+  const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
+  const int heads = std::clamp(block_q, 1, heads_per_kv);
+  return {heads, std::max(1, block_q / heads)};
+}
+
+/// Tasks of one sequence and query head group, last rows first: under a causal mask those see the most keys.
+void add_tasks(const AttentionArgs& args, const SequenceShape& shape, const TaskShape& size, AttentionTask task,
+               std::vector<CpuSchedule::Task>* tasks) {
+  const SequenceMask mask = sequence_mask(args.mask, shape.seqlen_q, shape.seqlen_k);
+  for (int block = ceil_div(shape.rows_q, size.rows) - 1; block >= 0; --block) {
+    task.q_begin = block * size.rows;
+    task.q_end = std::min(shape.rows_q, task.q_begin + size.rows);
+    const int valid_end = std::min(task.q_end, shape.seqlen_q);
+    KeyInterval keys = {0, 0};
+    if (valid_end > task.q_begin) keys = tile_keys(args.mask.kind, mask, task.q_begin, valid_end);
+    task.k_begin = keys.empty() ? 0 : keys.begin;
+    task.k_end = keys.empty() ? 0 : keys.end;
+    tasks->push_back({task});
+  }
+}
+
+std::vector<CpuSchedule::Task> make_tasks(const AttentionArgs& args, const TaskShape& size) {
+  std::vector<int> sequences(static_cast<std::size_t>(args.batch));
+  std::iota(sequences.begin(), sequences.end(), 0);
+  const auto shape_of = [&](int b) { return sequence_shape(args.query, args.kv, b); };
+  if (args.query.cu_seqlens || args.kv.cu_seqlens || args.query.seq_lens || args.kv.seq_lens) {
+    std::stable_sort(sequences.begin(), sequences.end(), [&](int a, int b) {
+      const SequenceShape x = shape_of(a), y = shape_of(b);
+      return std::int64_t{x.seqlen_q} * x.seqlen_k > std::int64_t{y.seqlen_q} * y.seqlen_k;
+    });
+  }
+  std::vector<CpuSchedule::Task> tasks;
+  const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
+  for (int b : sequences) {
+    const SequenceShape shape = shape_of(b);
+    for (int kv = 0; kv < args.num_heads_kv; ++kv) {
+      for (int h = 0; h < heads_per_kv; h += size.heads) {
+        const int head = kv * heads_per_kv + h;
+        AttentionTask task = {};
+        task.batch = b;
+        task.head_begin = head;
+        task.head_end = head + std::min(size.heads, heads_per_kv - h);
+        add_tasks(args, shape, size, task, &tasks);
+      }
+    }
+  }
+  return tasks;
+}
+
+/// Head after head keeps a head's keys in the cache, and ends with short tasks under a causal mask. With few blocks per
+/// head the threads work on many heads at once anyway, and a long task taken last would be waited for.
+void sort_longest_first(const AttentionArgs& args, const TaskShape& size, int num_threads,
+                        std::vector<CpuSchedule::Task>* tasks) {
+  if (num_threads == 1 || ceil_div(args.query.seqlen, size.rows) >= kTasksPerThread * num_threads) return;
+  const auto longer = [](const CpuSchedule::Task& a, const CpuSchedule::Task& b) {
+    return cost_of(a.task) > cost_of(b.task);
+  };
+  if (!std::is_sorted(tasks->begin(), tasks->end(), longer)) std::stable_sort(tasks->begin(), tasks->end(), longer);
+}
+
+/// Pieces of about the same cost, whole blocks of keys each, so that there are kTasksPerThread per thread.
+void split_keys(const AttentionConfig& config, int num_threads, CpuSchedule* schedule) {
+  std::int64_t total = 0;
+  for (const CpuSchedule::Task& t : schedule->tasks) total += cost_of(t.task);
+  const std::int64_t piece_cost = total / (kTasksPerThread * num_threads) + 1;
+  std::vector<CpuSchedule::Task> pieces;
+  for (const CpuSchedule::Task& t : schedule->tasks) {
+    const int keys = keys_of(t.task);
+    const auto wanted = static_cast<int>(std::min<std::int64_t>((cost_of(t.task) + piece_cost - 1) / piece_cost, keys));
+    const int most = keys / kMinChunkKeys;
+    if (std::min(wanted, most) <= 1) {
+      pieces.push_back(t);
+      continue;
+    }
+    const auto size = static_cast<int>(round_up(ceil_div(keys, std::min(wanted, most)), std::max(1, config.block_k)));
+    const CpuSchedule::Split split = {t.task, ceil_div(keys, size), schedule->num_states};
+    for (int chunk = 0; chunk < split.num_chunks; ++chunk) {
+      CpuSchedule::Task piece = {t.task, static_cast<int>(schedule->splits.size()), chunk};
+      piece.task.k_begin = t.task.k_begin + chunk * size;
+      piece.task.k_end = std::min(t.task.k_end, piece.task.k_begin + size);
+      pieces.push_back(piece);
+    }
+    schedule->num_states += split.num_rows() * split.num_chunks;
+    schedule->splits.push_back(split);
+  }
+  schedule->tasks = std::move(pieces);
+}
+
+/// A row of fp32 times `factor` as dtype.
+void store_row(DType dtype, const float* row, float factor, int n, void* out) {
+  if (dtype == DType::kF32) {
+    for (int i = 0; i < n; ++i) static_cast<float*>(out)[i] = row[i] * factor;
+  } else if (dtype == DType::kBF16) {
+    for (int i = 0; i < n; ++i) static_cast<std::uint16_t*>(out)[i] = float_to_bf16(row[i] * factor);
+  } else {
+    for (int i = 0; i < n; ++i) static_cast<std::uint16_t*>(out)[i] = float_to_fp16(row[i] * factor);
+  }
+}
+
+/// The chunks' lse of one row become their weights relative to the greatest; returns the row's lse.
+float weights_from_lse(float* lse, std::int64_t stride, int num_chunks, float* sum) {
+  float greatest = -std::numeric_limits<float>::infinity();
+  for (int c = 0; c < num_chunks; ++c) greatest = std::max(greatest, lse[c * stride]);
+  *sum = 0;
+  if (greatest ==
+      -std::numeric_limits<float>::infinity()) {  // no chunk has keys for this row, or one of them holds NaN
+    for (int c = 0; c < num_chunks; ++c) *sum += lse[c * stride] != greatest ? lse[c * stride] : 0;
+    for (int c = 0; c < num_chunks; ++c) lse[c * stride] = 0;
+    return *sum == 0 ? greatest : *sum;
+  }
+  for (int c = 0; c < num_chunks; ++c) {
+    float& weight = lse[c * stride];
+    weight = std::exp(weight - greatest);
+    *sum += weight;
+  }
+  return greatest + std::log(*sum);
+}
+
+char* output_row(const AttentionArgs& args, DType dtype, int batch, std::int64_t row, int head) {
+  const OutputArgs& out = args.output;
+  return static_cast<char*>(out.o) +
+         (batch * out.stride_batch + row * out.stride_row + head * out.stride_head) * size_bytes(dtype);
+}
+
+}  // namespace
+
+CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int num_threads) {
+  CpuSchedule schedule;
+  if (args.batch == 0 || args.num_heads_q == 0 || args.num_heads_kv == 0) return schedule;
+  const auto enough = static_cast<std::size_t>(kTasksPerThread) * static_cast<std::size_t>(num_threads);
+  int block_q = config.block_q;
+  TaskShape size = task_shape(args, block_q);
+  schedule.tasks = make_tasks(args, size);
+  // Smaller blocks of rows are a cheaper way to more tasks than splitting keys: nothing needs to be merged.
+  while (num_threads > 1 && schedule.tasks.size() < enough && block_q / 2 >= kMinTaskRows) {
+    block_q /= 2;
+    size = task_shape(args, block_q);
+    schedule.tasks = make_tasks(args, size);
+  }
+  if (num_threads > 1 && schedule.tasks.size() < enough) split_keys(config, num_threads, &schedule);
+  sort_longest_first(args, size, num_threads, &schedule.tasks);
+  return schedule;
+}
+
+void merge_partial_states(const AttentionArgs& args, DType dtype, const CpuSchedule::Split& split,
+                          const float* partial_o, float* partial_lse) {
+  const AttentionTask& rows = split.rows;
+  const std::int64_t states = split.num_rows();
+  const SequenceShape shape = sequence_shape(args.query, args.kv, rows.batch);
+  std::vector<float> sum_of_o(static_cast<std::size_t>(args.head_dim_v));
+  std::int64_t state = 0;  // (heads, rows), as the kernels write them
+  for (int head = rows.head_begin; head < rows.head_end; ++head) {
+    for (int row = rows.q_begin; row < rows.q_end; ++row, ++state) {
+      float* weights = partial_lse + state;
+      float sum = 0;
+      const float lse = weights_from_lse(weights, states, split.num_chunks, &sum);
+      std::fill(sum_of_o.begin(), sum_of_o.end(), 0.0f);
+      for (int c = 0; c < split.num_chunks; ++c) {
+        const float* o = partial_o + (c * states + state) * args.head_dim_v;
+        const float weight = weights[c * states];
+        for (int d = 0; d < args.head_dim_v; ++d) sum_of_o[static_cast<std::size_t>(d)] += weight * o[d];
+      }
+      const float factor = sum == 0 ? 0 : 1 / sum;
+      const std::int64_t position = shape.q_first + row;
+      store_row(dtype, sum_of_o.data(), factor, args.head_dim_v, output_row(args, dtype, rows.batch, position, head));
+      if (args.output.lse) {
+        args.output.lse[rows.batch * args.output.lse_stride_batch + head * args.output.lse_stride_head + position] =
+            lse;
+      }
+    }
+  }
+}
+
+void run_cpu_schedule(cpu::ThreadPool& pool, const cpu::Kernels& kernels, const AttentionArgs& args,
+                      const AttentionConfig& config) {
+  const CpuSchedule schedule = make_cpu_schedule(args, config, pool.num_threads());
+  const auto scratch_bytes = static_cast<std::size_t>(kernels.attention_scratch_bytes(config));
+  cpu::ThreadPool::Lease workspace(pool);
+  float* partial_o = nullptr;
+  float* partial_lse = nullptr;
+  if (schedule.num_states > 0) {
+    const auto floats = static_cast<std::size_t>(schedule.num_states) * (static_cast<std::size_t>(args.head_dim_v) + 1);
+    partial_lse = static_cast<float*>(workspace.scratch().reserve(floats * sizeof(float)));
+    partial_o = partial_lse + schedule.num_states;
+  }
+  const auto unfinished = std::make_unique<std::atomic<int>[]>(schedule.splits.size());
+  for (std::size_t i = 0; i < schedule.splits.size(); ++i) unfinished[i] = schedule.splits[i].num_chunks;
+
+  pool.run(static_cast<std::int64_t>(schedule.tasks.size()), [&](std::int64_t index, cpu::Scratch& scratch) {
+    const CpuSchedule::Task& t = schedule.tasks[static_cast<std::size_t>(index)];
+    AttentionTask task = t.task;
+    if (t.split < 0) {
+      kernels.attention_forward(args, config, task, scratch.reserve(scratch_bytes));
+      return;
+    }
+    const CpuSchedule::Split& split = schedule.splits[static_cast<std::size_t>(t.split)];
+    float* const split_o = partial_o + split.first_state * args.head_dim_v;
+    float* const split_lse = partial_lse + split.first_state;
+    task.partial_o = split_o + t.chunk * split.num_rows() * args.head_dim_v;
+    task.partial_lse = split_lse + t.chunk * split.num_rows();
+    kernels.attention_forward(args, config, task, scratch.reserve(scratch_bytes));
+    // Whoever finishes last merges, always in the order of the chunks: no second round over the threads, the same bits.
+    if (unfinished[static_cast<std::size_t>(t.split)].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      merge_partial_states(args, config.dtype, split, split_o, split_lse);
+    }
+  });
+}
+
+}  // namespace fovea
