@@ -17,6 +17,9 @@ enum ExitCode : int { kDone = 0, kFoundProblem = 1, kWrongUsage = 2 };
 struct Invocation {
   /// Set by add_json_flag. Output is then one JSON document on stdout, errors included.
   bool json = false;
+  /// Set by an action that reads files, once its options are understood: what is invalid from then on is a problem of
+  /// the data (exit code 1), not wrong usage.
+  bool options_are_sound = false;
   /// The chosen command's work; returns an ExitCode.
   std::function<int()> action;
 };
@@ -27,5 +30,6 @@ void add_json_flag(CLI::App& command, Invocation& invocation);
 void add_info(CLI::App& app, Invocation& invocation);
 void add_explain(CLI::App& app, Invocation& invocation);
 void add_verify(CLI::App& app, Invocation& invocation);
+void add_run(CLI::App& app, Invocation& invocation);
 
 }  // namespace fovea::cli

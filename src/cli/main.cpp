@@ -22,6 +22,7 @@ constexpr const char* kFooter =
     "Examples:\n"
     "  fovea demo                                             attention shown, checked and timed\n"
     "  fovea info                                             this machine as Fovea sees it\n"
+    "  fovea run --q q.npy --k k.npy --v v.npy -o o.npy       attention on files\n"
     "\n"
     "Exit codes: 0 done, 1 found a problem, 2 wrong usage. NO_COLOR is respected.\n"
     "`fovea COMMAND --help` has the options and examples of a command.";
@@ -73,7 +74,7 @@ int run_action(const Invocation& invocation) {
   try {
     return invocation.action();
   } catch (const Error& error) {
-    const bool is_usage = error.code() == ErrorCode::kInvalidArgument;
+    const bool is_usage = error.code() == ErrorCode::kInvalidArgument && !invocation.options_are_sound;
     return report(invocation.json, name_of(error.code()), error.field(), error.what(),
                   is_usage ? kWrongUsage : kFoundProblem);
   } catch (const std::bad_alloc&) {
@@ -97,6 +98,7 @@ int run(int argc, char** argv) {
   add_info(app, invocation);
   add_explain(app, invocation);
   add_verify(app, invocation);
+  add_run(app, invocation);
 
   try {
     app.parse(argc, argv);

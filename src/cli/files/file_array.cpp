@@ -160,6 +160,10 @@ std::optional<std::int64_t> shape_bytes(std::span<const std::int64_t> shape, std
   return empty ? 0 : product;
 }
 
+std::int64_t tensor_bytes(const TensorView& view) {
+  return shape_bytes({view.shape, static_cast<std::size_t>(view.ndim)}, size_bytes(view.dtype)).value_or(0);
+}
+
 std::string shape_text(std::span<const std::int64_t> shape) {
   return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
 }

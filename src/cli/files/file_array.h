@@ -53,6 +53,9 @@ HostTensor allocate_tensor(std::string_view name, DType dtype, std::span<const s
 /// bits (so that no stride can overflow either).
 std::optional<std::int64_t> shape_bytes(std::span<const std::int64_t> shape, std::int64_t element_bytes);
 
+/// Bytes of a contiguous tensor.
+std::int64_t tensor_bytes(const TensorView& view);
+
 /// "(2, 3)"
 std::string shape_text(std::span<const std::int64_t> shape);
 

@@ -297,7 +297,7 @@ void write_safetensors(AtomicFile& out, std::span<const NamedTensor> tensors) {
   std::int64_t offset = 0;
   for (const NamedTensor& t : tensors) {
     const std::span shape(t.view.shape, static_cast<std::size_t>(t.view.ndim));
-    const std::int64_t bytes = shape_bytes(shape, size_bytes(t.view.dtype)).value_or(0);
+    const std::int64_t bytes = tensor_bytes(t.view);
     header[t.name] = {{"dtype", dtype_word(t.view.dtype)},
                       {"shape", std::vector<std::int64_t>(shape.begin(), shape.end())},
                       {"data_offsets", {offset, offset + bytes}}};
@@ -310,10 +310,7 @@ void write_safetensors(AtomicFile& out, std::span<const NamedTensor> tensors) {
   for (std::size_t i = 0; i < kLengthBytes; ++i) length[i] = static_cast<char>(text.size() >> (8 * i));
   out.write(length, kLengthBytes);
   out.write(text.data(), text.size());
-  for (const NamedTensor& t : tensors) {
-    const std::span shape(t.view.shape, static_cast<std::size_t>(t.view.ndim));
-    out.write(t.view.data, static_cast<std::size_t>(shape_bytes(shape, size_bytes(t.view.dtype)).value_or(0)));
-  }
+  for (const NamedTensor& t : tensors) out.write(t.view.data, static_cast<std::size_t>(tensor_bytes(t.view)));
 }
 
 }  // namespace fovea::cli
