@@ -72,7 +72,7 @@ gpu-info:  ## what GPUs Fovea sees
 bench-all:  ## measure attention on this machine, and against PyTorch where it can be imported
 	@tools/install_packages build
 	@$(CONFIGURE) -S . -B $(BUILD)
-	ninja -C $(BUILD) -j $(JOBS) fovea_cli fovea
+	ninja -C $(BUILD) -j $(JOBS) fovea_cli src/libfovea.so
 	$(BUILD)/fovea bench attention
 	@if python3 -c 'import torch' 2>/dev/null; then python3 bench/attention_cpu_vs_torch.py --library $(BUILD)/src/libfovea.so; \
 	else echo "PyTorch cannot be imported by python3: no comparison (pip install torch)"; fi

@@ -55,6 +55,10 @@ Settings read_settings() {
       break;
     }
   }
+  s.prebuilt_dir = get("FOVEA_PREBUILT");
+  s.virtual_env = get("VIRTUAL_ENV");
+  if (s.virtual_env.empty()) s.virtual_env = get("CONDA_PREFIX");
+  s.path = get("PATH");
   s.log_level = get("FOVEA_LOG");
   s.no_color = !get("NO_COLOR").empty();
   s.terminal = get("TERM");

@@ -14,6 +14,9 @@ struct Settings {
   std::string kernel_dir;     // FOVEA_KERNEL_DIR
   std::string nvrtc_library;  // FOVEA_NVRTC: path of libnvrtc.so, for unusual installations
   std::string cuda_home;      // CUDA_HOME, else CUDA_PATH: where NVRTC is looked for after the loader's path
+  std::string prebuilt_dir;   // FOVEA_PREBUILT: kernels compiled ahead (fovea prebuild), looked up before compiling
+  std::string virtual_env;    // VIRTUAL_ENV, else CONDA_PREFIX: NVRTC may lie in this Python environment
+  std::string path;           // PATH: where python3 is, whose packages may hold NVRTC
   std::string log_level;      // FOVEA_LOG: error, warn (default), info, debug
   bool no_color = false;      // NO_COLOR is set and not empty
   std::string terminal;       // TERM

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cpu/kernels/kernels.h"
+#include "cpu/processor.h"
 #include "cpu/simd/portable.h"
 #include "verify/compare.h"
 #include "verify/tolerance.h"
@@ -486,6 +487,11 @@ TEST(AttentionKernels, avx512_agrees_with_the_definition) {
 TEST(AttentionKernels, avx512bf16_agrees_with_the_definition) {
   if (!__builtin_cpu_supports("avx512bf16")) GTEST_SKIP() << "needs AVX512-BF16";
   check_all(avx512bf16_kernels());
+}
+
+TEST(AttentionKernels, amx_agrees_with_the_definition) {
+  if (!detect_processor().has.amx_bf16) GTEST_SKIP() << "needs AMX with bf16 and the system's permission to use it";
+  check_all(amx_kernels());
 }
 #endif
 

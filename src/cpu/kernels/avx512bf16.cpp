@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The unit of AVX-512 with BF16.
 #if defined(__x86_64__)
-#include "cpu/simd/avx512.h"
-
 #include "cpu/kernels/kernels.h"
+#include "cpu/simd/avx512.h"
 
 FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512BF16)
 namespace fovea::cpu::avx512bf16 {
