@@ -21,8 +21,10 @@ struct ExplainOptions {
 };
 
 int run_explain(const ExplainOptions& options, bool json) {
-  const AttentionOptions call = resolve_call(options.call);
-  const AttentionTensors tensors = tensors_without_data(resolve_shape(options.shape, kDefaultSeqlen), call.layout);
+  AttentionOptions call = resolve_call(options.call);
+  const CallShape shape = resolve_shape(options.shape, kDefaultSeqlen);
+  fill_in_lengths(shape, call);
+  const AttentionTensors tensors = tensors_without_data(shape, call.layout);
   Runtime runtime(runtime_options(options.call));
   std::string text = attention_explain(runtime, tensors, call, json, options.architecture);
   if (text.empty() || text.back() != '\n') text += '\n';

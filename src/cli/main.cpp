@@ -95,6 +95,7 @@ int run(int argc, char** argv) {
   app.get_formatter()->column_width(34);
 
   Invocation invocation;
+  add_demo(app, invocation);
   add_info(app, invocation);
   add_explain(app, invocation);
   add_verify(app, invocation);

@@ -74,7 +74,9 @@ void add_machine_options(CLI::App& command, CallOptions& options) {
 
 void add_call_options(CLI::App& command, CallOptions& options) {
   command.add_flag("--causal", options.causal, "A query sees the keys up to its own position")->group(kCallGroup);
-  command.add_option("--window", options.window, "LEFT,RIGHT: how many keys each side; open for no limit")
+  command
+      .add_option("--window", options.window,
+                  "LEFT,RIGHT: keys seen on each side; open for no limit; LEFT alone with --causal")
       ->group(kCallGroup)
       ->type_name("L,R");
   command.add_flag("--top-left", options.top_left, "Query i stands at key i (default: last query at last key)")
@@ -131,10 +133,14 @@ AttentionOptions resolve_call(const CallOptions& options) {
   if (!options.window.empty()) {
     const std::string_view text = options.window;
     const auto comma = text.find(',');
-    check(comma != std::string_view::npos, kInvalid, "--window",
-          "--window is '{}', must be LEFT,RIGHT with each a number of keys or open, as in 1024,0", options.window);
+    check(comma != std::string_view::npos || options.causal, kInvalid, "--window",
+          "--window is '{}', must be LEFT,RIGHT with each a number of keys or open, as in 1024,0; LEFT alone is for "
+          "--causal",
+          options.window);
     call.window_left = parse_window_side(text.substr(0, comma), options.window);
-    call.window_right = parse_window_side(text.substr(comma + 1), options.window);
+    if (comma != std::string_view::npos) {
+      call.window_right = parse_window_side(text.substr(comma + 1), options.window);
+    }
   }
   call.softmax_scale = options.scale;
   call.softcap = options.softcap;
@@ -170,6 +176,12 @@ DType parse_dtype(const std::string& name) {
   if (name == "fp16" || name == "float16") return DType::kF16;
   if (name == "bf16" || name == "bfloat16") return DType::kBF16;
   fail(kInvalid, "--dtype", "--dtype is '{}', must be fp32, fp16 or bf16", name);
+}
+
+void fill_in_lengths(const CallShape& shape, AttentionOptions& options) {
+  if (options.layout != Layout::kTHD) return;
+  options.max_seqlen_q = shape.seqlen_q;
+  options.max_seqlen_k = shape.seqlen_k;
 }
 
 AttentionTensors tensors_without_data(const CallShape& shape, Layout layout) {

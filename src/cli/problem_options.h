@@ -67,6 +67,8 @@ CallShape resolve_shape(const ShapeOptions& options, int default_seqlen);
 RuntimeOptions runtime_options(const CallOptions& options);
 DType parse_dtype(const std::string& name);
 
+/// Packed sequences: says how long the longest is, which planning without data cannot find out.
+void fill_in_lengths(const CallShape& shape, AttentionOptions& options);
 /// Contiguous tensors of this shape with null data, for planning. For kTHD every sequence has the full length and
 /// cu_seqlens is null too.
 AttentionTensors tensors_without_data(const CallShape& shape, Layout layout);

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/check.h"
@@ -41,16 +42,18 @@ struct VerifyResult {
 
 std::vector<VerifyCase> cases_of(const VerifyOptions& options) {
   std::vector<VerifyCase> cases;
-  const AttentionOptions call = resolve_call(options.call);
+  AttentionOptions call = resolve_call(options.call);
   if (!options.has_shape) {
     cases = default_verify_cases();
     for (VerifyCase& c : cases) {
+      fill_in_lengths(c.shape, c.options);
       c.options.kernel = call.kernel;
       c.options.tile = call.tile;
     }
     return cases;
   }
   const CallShape shape = resolve_shape(options.shape, kDefaultSeqlen);
+  fill_in_lengths(shape, call);
   for (InputKind kind : kAllInputKinds) cases.push_back({name_of(kind), shape, call, kind});
   return cases;
 }
@@ -75,15 +78,25 @@ std::string ratio_text(double ours, double plain) {
   return ours > 0 ? "inf" : "-";
 }
 
+/// The problem's line without what is the same in every row, and the inputs where they are not normal.
+std::string row_name(const VerifyCase& c, const VerifyResult& result) {
+  std::string name = result.problem;
+  for (const std::string_view word : {"forward ", " lse"}) {
+    if (const auto at = name.find(word); at != std::string::npos) name.erase(at, word.size());
+  }
+  if (c.inputs != InputKind::kNormal) name += fmt::format(" {}", name_of(c.inputs));
+  return name;
+}
+
 void print_header(const Terminal& terminal) {
-  fmt::print("{}\n", terminal.paint(Color::kBold, fmt::format("{:<13} {:<52} {:>9} {:>6} {:>6}", "inputs", "problem",
-                                                              "max error", "x max", "x RMS")));
+  fmt::print("{}\n", terminal.paint(Color::kBold,
+                                    fmt::format("{:<54} {:>7} {:>5} {:>5}", "problem", "max err", "x max", "x RMS")));
 }
 
 void print_row(const Terminal& terminal, const VerifyCase& c, const VerifyResult& result) {
   const Comparison& o = result.report.o;
   const bool passed = result.report.passed;
-  fmt::print("{:<13} {:<52} {:>9.2e} {:>6} {:>6}  {}\n", name_of(c.inputs), result.problem, o.max_error(),
+  fmt::print("{:<54} {:>7.1e} {:>5} {:>5}  {}\n", row_name(c, result), o.max_error(),
              ratio_text(o.max_error(), o.plain_max_error()), ratio_text(o.rms_error(), o.plain_rms_error()),
              passed ? terminal.paint(Color::kGreen, "ok") : terminal.paint(Color::kRed, "FAIL"));
   if (!passed) fmt::print("{}", to_string(result.report));
