@@ -21,7 +21,20 @@ struct AttentionConfig {
   bool is_packed = false;  // cu_seqlens: sequences of different length in one tensor
   bool has_seq_lens = false;
   bool is_split = false;  // keys are split; partial states go to the workspace
+  // GPU kernels only
+  int step_k = 0;            // keys per softmax step, a divisor of block_k
+  int blocks_per_sm = 0;     // that registers must allow
+  int copy_bytes = 0;        // alignment of every row: 16, 8, 4 or 2
+  int q_kept = 0;            // 16-column blocks of q kept in registers; the others are read again for every step
+  bool packs_heads = false;  // the query heads of a kv head are rows of one tile
   friend constexpr bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
+
+/// Shared memory of attention_forward_sm80: q, then the stages of k and v; o passes through the same bytes at the end.
+constexpr int forward_sm80_shared_bytes(const AttentionConfig& c) {
+  const int inputs = c.block_q * c.head_dim_qk + c.stages * c.block_k * (c.head_dim_qk + c.head_dim_v);
+  const int output = c.block_q * c.head_dim_v;
+  return 2 * (inputs > output ? inputs : output);
+}
 
 }  // namespace fovea

@@ -16,6 +16,7 @@ struct KeyInterval {
   int end;
   HOST_DEVICE constexpr bool contains(int key) const { return key >= begin && key < end; }
   HOST_DEVICE constexpr bool contains(int first, int past) const { return first >= begin && past <= end; }
+  HOST_DEVICE constexpr bool meets(int first, int past) const { return first < end && past > begin; }
   HOST_DEVICE constexpr bool empty() const { return end <= begin; }
   HOST_DEVICE constexpr int size() const { return end > begin ? end - begin : 0; }
 };

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which rows, keys and columns of o belong to this block: the one place that reads blockIdx.
+#pragma once
+
+#include "contract/attention_args.h"
+#include "contract/attention_config.h"
+
+namespace fovea {
+
+/// One block's share. Rows of a tile are queries, or, when the query heads of a kv head are packed, (query, head) pairs
+/// with the head fastest, so that masks stay monotone in the row.
+struct ForwardWork {
+  SequenceShape sequence;
+  SequenceMask mask;
+  KeyInterval keys;  // that this block multiplies: visible to some row of the tile, inside this split
+  int batch;
+  int head;   // first query head
+  int group;  // query heads per row group: 1 unless packed
+  int head_kv;
+  int split;
+  int row_first;  // of the tile
+  int rows;       // that exist in o, at most block_q; 0 or less: nothing to do
+  int v_first;    // first column of v and o
+
+  __device__ int query(int row) const { return (row_first + row) / group; }
+  __device__ int head_of(int row) const { return head + (row_first + row) % group; }
+};
+
+template <AttentionConfig config>
+__device__ inline ForwardWork find_forward_work(const AttentionArgs& args, unsigned block) {
+  ForwardWork work;
+  const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
+  work.group = config.packs_heads ? heads_per_kv : 1;
+  const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
+  const unsigned tiles = ceil_div(args.query.seqlen * work.group, config.block_q);
+  const unsigned columns = ceil_div(args.head_dim_v, config.head_dim_v);
+  work.v_first = static_cast<int>(block % columns) * config.head_dim_v;
+  block /= columns;
+  work.split = 0;
+  if constexpr (config.is_split) {
+    work.split = static_cast<int>(block % args.split.num_splits);
+    block /= args.split.num_splits;
+  }
+  int tile;
+  if constexpr (config.mask == MaskKind::kCausal) {  // longest tiles first, over all heads: short ones fill the tail
+    const unsigned sequences = static_cast<unsigned>(heads) * args.batch;
+    tile = static_cast<int>(tiles - 1 - block / sequences);
+    block %= sequences;
+  } else {  // tiles of one head together, so that they share its keys in L2
+    tile = static_cast<int>(block % tiles);
+    block /= tiles;
+  }
+  const int head = static_cast<int>(block % heads);
+  work.batch = static_cast<int>(block / heads);
+  work.head = config.packs_heads ? head * heads_per_kv : head;
+  work.head_kv = config.packs_heads ? head : head / heads_per_kv;
+
+  work.sequence = sequence_shape(args.query, args.kv, work.batch);
+  work.mask = sequence_mask(args.mask, work.sequence.seqlen_q, work.sequence.seqlen_k);
+  work.row_first = tile * config.block_q;
+  work.rows = min_of(config.block_q, work.sequence.rows_q * work.group - work.row_first);
+
+  work.keys = {0, 0};
+  const int q_begin = work.query(0);
+  const int q_end = min_of(work.query(config.block_q - 1) + 1, work.sequence.seqlen_q);
+  if (q_begin < q_end) work.keys = tile_keys<config.mask>(work.mask, q_begin, q_end);
+  if constexpr (config.is_split) {
+    const int blocks = ceil_div(work.keys.size(), config.block_k);
+    const int share = ceil_div(blocks, args.split.num_splits) * config.block_k;
+    const int first = work.keys.begin + min_of(work.split * share, work.keys.size());
+    work.keys = {first, min_of(first + share, work.keys.end)};
+  }
+  return work;
+}
+
+}  // namespace fovea
