@@ -517,16 +517,15 @@ struct ForwardSm80 {
   }
 };
 
+/// The whole kernel; its block has 32 * config.warps threads and forward_sm80_shared_bytes(config) of shared memory.
 template <AttentionConfig config>
-__global__ void __launch_bounds__(config.warps * 32, config.blocks_per_sm)
-    attention_forward_sm80(const __grid_constant__ AttentionArgs args) {
+__device__ inline void forward_sm80(const AttentionArgs& args) {
   extern __shared__ __align__(128) unsigned char shared[];
   const ForwardWork work = find_forward_work<config>(args, blockIdx.x);
   if (work.rows <= 0) return;
-  // With softcap the scores arrive scaled. The smallest scale is positive, so that -inf * scale stays -inf.
-  const float scale_log2 = config.has_softcap ? 1.0f : fmaxf(fabsf(args.softmax_scale) * kLog2E, 1.2e-38f);
   ForwardSm80<config> kernel = {args, work, shared_address(shared)};
-  kernel.scale_log2 = scale_log2;
+  // With softcap the scores arrive scaled. The smallest scale is positive, so that -inf * scale stays -inf.
+  kernel.scale_log2 = config.has_softcap ? 1.0f : fmaxf(fabsf(args.softmax_scale) * kLog2E, 1.2e-38f);
   kernel.run();
 }
 
