@@ -6,16 +6,6 @@
 #include "base/check.h"
 
 namespace fovea::cpu {
-
-// A unit that is not linked in does not run: its table's function is null.
-[[gnu::weak]] const Kernels& baseline_kernels();
-#ifdef __x86_64__
-[[gnu::weak]] const Kernels& avx2_kernels();
-[[gnu::weak]] const Kernels& avx512_kernels();
-[[gnu::weak]] const Kernels& avx512bf16_kernels();
-[[gnu::weak]] const Kernels& amx_kernels();
-#endif
-
 namespace {
 
 constexpr Unit kUnits[] = {
@@ -46,11 +36,9 @@ std::string joined_names(bool (*include)(const Unit&, const InstructionSets&), c
   return names;
 }
 
-bool runs(const Unit& unit, const InstructionSets& has) { return unit.kernels && unit.runs_on(has); }
-
-/// Whether a unit that runs here is also the better choice. Intel's processors with AVX512-BF16 do not issue vdpbf16ps
-/// faster than two fp32 FMAs (measured on Sapphire Rapids: `fovea info --peaks`), and converting to fp32 is more exact;
-/// AMD's Zen 4 and 5 do twice the work per cycle with it.
+/// Whether a unit that runs here is also the better choice. On Intel's processors vdpbf16ps does half the work per
+/// cycle of two fp32 multiply-adds (Sapphire Rapids: 108 against 217 GFLOP/s per core), and converting to fp32 is more
+/// exact; on AMD's Zen 4 and 5 it does twice the work.
 bool is_worth_it(const Unit& unit, const Processor& processor) {
   return unit.name != "avx512bf16" || processor.vendor == "AuthenticAMD";
 }
@@ -59,12 +47,14 @@ bool is_worth_it(const Unit& unit, const Processor& processor) {
 
 std::span<const Unit> units() { return kUnits; }
 
-std::string names_of_runnable_units(const Processor& processor) { return joined_names(runs, processor.has); }
+std::string names_of_runnable_units(const Processor& processor) {
+  return joined_names([](const Unit& unit, const InstructionSets& has) { return unit.runs_on(has); }, processor.has);
+}
 
 const Unit& choose_unit(const Processor& processor, std::string_view requested) {
   if (requested.empty()) {
     const auto best = std::find_if(std::rbegin(kUnits), std::rend(kUnits), [&](const Unit& unit) {
-      return runs(unit, processor.has) && is_worth_it(unit, processor);
+      return unit.runs_on(processor.has) && is_worth_it(unit, processor);
     });
     return *best;  // the baseline runs everywhere
   }
@@ -84,7 +74,7 @@ const Unit& unit_for(std::string_view isa, DType dtype) {
   const auto serves = [dtype](const Unit& u) {
     return dtype == DType::kF32 ? u.has_f32 : dtype == DType::kF16 ? u.has_f16 : dtype == DType::kBF16 && u.has_bf16;
   };
-  while (!unit->kernels || !serves(*unit)) {
+  while (!serves(*unit)) {
     check(unit != kUnits, ErrorCode::kInternal, "dtype", "dtype is {}, which no unit serves", name_of(dtype));
     --unit;
   }

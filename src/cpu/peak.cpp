@@ -16,6 +16,10 @@ namespace {
 // One reading; long enough that waking the threads is nothing, short enough to fall between two interruptions.
 constexpr double kReadingSeconds = 1e-3;
 constexpr int kReadings = 4;
+// What a thread takes at a time: less than a thread's part of any buffer worth reading, many times the cost of taking
+// it.
+constexpr std::int64_t kPieceBytes = 1 << 20;
+constexpr std::int64_t kReadAlignment = 1024;
 
 double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -78,13 +82,6 @@ double measure_flops(ThreadPool& pool, const FlopLoop& loop) {
   }
   return best;
 }
-
-namespace {
-// What a thread takes at a time: less than a thread's part of any buffer worth reading, many times the cost of taking
-// it.
-constexpr std::int64_t kPieceBytes = 1 << 20;
-constexpr std::int64_t kReadAlignment = 1024;
-}  // namespace
 
 ReadBuffer::ReadBuffer(ThreadPool& pool, std::int64_t bytes)
     : memory_(static_cast<std::size_t>(round_up(std::max<std::int64_t>(bytes, 1), kReadAlignment))),

@@ -20,7 +20,7 @@ struct Peaks {
   FlopLoop f32;
   FlopLoop bf16;  // products of bf16 pairs; run is null where the unit has none
   /// Reads bytes (a multiple of 1024, 64-byte aligned) once, touching prefetch_bytes ahead (0: not at all); returns a
-  /// value that depends on all.
+  /// value that depends on every vector of it.
   Int64 (*read)(const void* data, Int64 bytes, Int64 prefetch_bytes);
 };
 
