@@ -9,8 +9,8 @@ FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX2)
 namespace fovea::cpu::avx2 {
 namespace {
 
-constexpr int kVectors = 2, kKeys = 6, kColumns = 6;  // 12 accumulators, 2 vectors of rows, 1 broadcast: 15 of 16
-constexpr int kBlockKeys = 128, kMaxTiles = 16;
+constexpr int kVectors = 3, kWidth = 4, kUnroll = 4;  // 12 accumulators, 3 vectors of rows, 1 broadcast: all 16
+constexpr int kBlockKeys = 128, kMaxTiles = 12;
 
 #include "cpu/kernels/attention_forward.inc"
 

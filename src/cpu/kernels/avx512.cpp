@@ -9,8 +9,9 @@ FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512)
 namespace fovea::cpu::avx512 {
 namespace {
 
-constexpr int kVectors = 4, kKeys = 6, kColumns = 6;  // 24 accumulators, 4 vectors of rows, 1 broadcast: 29 of 32
-constexpr int kBlockKeys = 96, kMaxTiles = 4;
+// 16 accumulators, 2 vectors of rows, 1 broadcast. 64 x 6 and 48 x 8 tiles load less and run slower on Sapphire Rapids.
+constexpr int kVectors = 2, kWidth = 8, kUnroll = 4;
+constexpr int kBlockKeys = 128, kMaxTiles = 16;
 
 #include "cpu/kernels/attention_forward.inc"
 

@@ -10,8 +10,8 @@ namespace {
 
 using namespace avx512;
 
-constexpr int kVectors = 4, kKeys = 6, kColumns = 6;  // 24 accumulators, 4 vectors of rows, 1 broadcast: 29 of 32
-constexpr int kBlockKeys = 96, kMaxTiles = 4;
+constexpr int kVectors = 2, kWidth = 8, kUnroll = 4;
+constexpr int kBlockKeys = 128, kMaxTiles = 16;
 
 #include "cpu/kernels/attention_forward.inc"
 

@@ -53,6 +53,8 @@ FOVEA_WORD Mask visible(const int* begin, const int* end, int key) {
 FOVEA_WORD Vec load(const float* p) { return _mm256_load_ps(p); }
 FOVEA_WORD void store(float* p, Vec v) { _mm256_store_ps(p, v); }
 
+FOVEA_WORD void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+
 FOVEA_WORD Vec load_row(const float* p) { return _mm256_loadu_ps(p); }
 FOVEA_WORD Vec load_row(const float* p, int n) { return _mm256_maskload_ps(p, first_lanes(n)); }
 FOVEA_WORD void store_row(float* p, Vec v) { _mm256_storeu_ps(p, v); }

@@ -109,6 +109,8 @@ FOVEA_WORD void from_float(float x, Half* p) {
   p->bits = static_cast<unsigned short>(half | sign);
 }
 
+FOVEA_WORD void prefetch(const void* p) { __builtin_prefetch(p); }
+
 template <typename T>
 FOVEA_WORD Vec load_row(const T* p, int n) {
   Vec v = zero();
