@@ -6,27 +6,22 @@
 #include <algorithm>
 #include <cmath>
 
-#include "reference/attention.h"
-
 namespace fovea {
 namespace {
 
-void check_row(const AttentionArgs& args, DType dtype, int batch, int head, int row, AttentionReport& report) {
-  const ReferenceRow expected = reference_attention_row(args, dtype, batch, head, row);
-  const ReferenceRow plain = plain_attention_row(args, dtype, batch, head, row);
-  const SequenceShape s = sequence_shape(args.query, args.kv, batch);
+void compare_row(const AttentionArgs& args, DType dtype, const ExpectedAttention::Row& r, AttentionReport& report) {
+  const SequenceShape s = sequence_shape(args.query, args.kv, r.batch);
   const bool packed = args.query.cu_seqlens != nullptr;
-  const Int64 position = s.q_first + row;
-  const Int64 o_row = (packed ? 0 : batch * args.output.stride_batch) + position * args.output.stride_row +
-                      head * args.output.stride_head;
+  const Int64 position = s.q_first + r.row;
+  const OutputArgs& out = args.output;
+  const Int64 o_row = (packed ? 0 : r.batch * out.stride_batch) + position * out.stride_row + r.head * out.stride_head;
   for (int c = 0; c < args.head_dim_v; ++c) {
     const auto i = static_cast<std::size_t>(c);
-    report.o.add({batch, head, row, c}, expected.o[i], plain.o[i], load_element(args.output.o, dtype, o_row + c));
+    report.o.add({r.batch, r.head, r.row, c}, r.exact.o[i], r.plain.o[i], load_element(out.o, dtype, o_row + c));
   }
-  if (args.output.lse) {
-    const Int64 at =
-        (packed ? 0 : batch * args.output.lse_stride_batch) + head * args.output.lse_stride_head + position;
-    report.lse.add({batch, head, row, 0}, expected.lse, plain.lse, args.output.lse[at]);
+  if (out.lse) {
+    const Int64 at = (packed ? 0 : r.batch * out.lse_stride_batch) + r.head * out.lse_stride_head + position;
+    report.lse.add({r.batch, r.head, r.row, 0}, r.exact.lse, r.plain.lse, out.lse[at]);
   }
   ++report.rows_checked;
 }
@@ -54,8 +49,12 @@ std::string comparison_text(const char* name, const Comparison& c, const Toleran
 
 }  // namespace
 
-AttentionReport verify_attention(const AttentionArgs& args, DType dtype, RowSample sample) {
-  AttentionReport report;
+ExpectedAttention expect_attention(const AttentionArgs& args, DType dtype, RowSample sample) {
+  ExpectedAttention expected{dtype, {}};
+  const auto add = [&](int b, int h, int row) {
+    expected.rows.push_back(
+        {b, h, row, reference_attention_row(args, dtype, b, h, row), plain_attention_row(args, dtype, b, h, row)});
+  };
   const double all_rows = static_cast<double>(args.batch) * args.num_heads_q * std::max(args.query.seqlen, 1);
   const double keep = sample.max_rows > 0 ? std::min(1.0, static_cast<double>(sample.max_rows) / all_rows) : 1.0;
   double credit = 1.0;
@@ -68,16 +67,26 @@ AttentionReport verify_attention(const AttentionArgs& args, DType dtype, RowSamp
         const bool last_of_sampled = sampled_here && row == rows - 1;
         if (credit < 1.0 && !last_of_sampled) continue;
         credit = std::max(0.0, credit - 1.0);
-        if (!sampled_here && row > 0 && keep < 1.0) check_row(args, dtype, b, h, 0, report);
+        if (!sampled_here && row > 0 && keep < 1.0) add(b, h, 0);
         sampled_here = true;
-        check_row(args, dtype, b, h, row, report);
+        add(b, h, row);
       }
     }
   }
-  report.o_limit = tolerance_of(report.o, dtype);
+  return expected;
+}
+
+AttentionReport verify_attention(const AttentionArgs& args, const ExpectedAttention& expected) {
+  AttentionReport report;
+  for (const ExpectedAttention::Row& row : expected.rows) compare_row(args, expected.dtype, row, report);
+  report.o_limit = tolerance_of(report.o, expected.dtype);
   report.lse_limit = tolerance_of(report.lse, DType::kF32);
   report.passed = passes(report.o, report.o_limit) && passes(report.lse, report.lse_limit);
   return report;
+}
+
+AttentionReport verify_attention(const AttentionArgs& args, DType dtype, RowSample sample) {
+  return verify_attention(args, expect_attention(args, dtype, sample));
 }
 
 std::string to_string(const AttentionReport& report) {

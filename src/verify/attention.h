@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "contract/attention_args.h"
+#include "reference/attention.h"
 #include "verify/compare.h"
 #include "verify/tolerance.h"
 
@@ -24,7 +26,19 @@ struct RowSample {
   std::int64_t max_rows = 0;
 };
 
+/// What float64 and the plain method give for the sampled rows: computed once, used for many outputs of one problem.
+struct ExpectedAttention {
+  struct Row {
+    int batch, head, row;
+    ReferenceRow exact, plain;
+  };
+  DType dtype = DType::kF32;
+  std::vector<Row> rows;
+};
+ExpectedAttention expect_attention(const AttentionArgs& args, DType dtype, RowSample sample = {});
+
 /// args as the kernel got them; o and lse are read through args.output (host memory).
+AttentionReport verify_attention(const AttentionArgs& args, const ExpectedAttention& expected);
 AttentionReport verify_attention(const AttentionArgs& args, DType dtype, RowSample sample = {});
 
 /// Several lines: errors, ratios, limits, and the place of the worst error.

@@ -230,14 +230,28 @@ std::vector<HostTensor*> CaseData::all() {
   return present;
 }
 
-std::string judge(CaseData& data, RowSample sample) {
+ExpectedAttention expect(const CaseData& data, RowSample sample) {
+  const AttentionProblem problem = describe_attention(data.tensors(), data.options);
+  return expect_attention(attention_args(data.tensors(), data.options.layout, problem), problem.dtype, sample);
+}
+
+std::string judge(const CaseData& data, const ExpectedAttention& expected) {
   const AttentionProblem problem = describe_attention(data.tensors(), data.options);
   const AttentionReport report =
-      verify_attention(attention_args(data.tensors(), data.options.layout, problem), problem.dtype, sample);
+      verify_attention(attention_args(data.tensors(), data.options.layout, problem), expected);
   std::string fault = check_gaps(data.o, "o");
   if (data.lse.view.present()) fault += check_gaps(data.lse, "lse");
   if (!report.passed) fault += to_string(report);
   return fault.empty() ? fault : to_string(data.description) + "\n" + fault;
+}
+
+std::string judge(const CaseData& data, RowSample sample) { return judge(data, expect(data, sample)); }
+
+void reset_outputs(CaseData& data) {
+  for (HostTensor* t : {&data.o, &data.lse}) {
+    if (!t->view.present()) continue;
+    std::fill(t->bytes.begin() + kGuardBytes, t->bytes.end() - kGuardBytes, kPattern);
+  }
 }
 
 }  // namespace fovea::testing

@@ -74,8 +74,15 @@ struct CaseData {
   std::vector<HostTensor*> all();
 };
 
+/// What is right for this case; the same for every kernel and device.
+ExpectedAttention expect(const CaseData& data, RowSample sample = {});
+
 /// Judges o and lse of the host tensors: error rule, and that nothing outside o and lse was written.
 /// Empty if right, else the problem, the place, expected and got.
-std::string judge(CaseData& data, RowSample sample = {});
+std::string judge(const CaseData& data, const ExpectedAttention& expected);
+std::string judge(const CaseData& data, RowSample sample = {});
+
+/// Puts the pattern back into o and lse, for the next kernel.
+void reset_outputs(CaseData& data);
 
 }  // namespace fovea::testing
