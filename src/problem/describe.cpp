@@ -15,6 +15,24 @@
 
 namespace fovea {
 namespace {
+/// A shape for a message, formatted only when the message is: every check of every call passes by here.
+struct ShapeText {
+  const TensorView& tensor;
+};
+}  // namespace
+}  // namespace fovea
+
+template <>
+struct fmt::formatter<fovea::ShapeText> : fmt::formatter<std::string> {
+  auto format(const fovea::ShapeText& text, fmt::format_context& context) const {
+    const fovea::TensorView& t = text.tensor;
+    const std::span shape(t.shape, static_cast<std::size_t>(std::clamp(t.ndim, 0, fovea::TensorView::kMaxDims)));
+    return fmt::formatter<std::string>::format(fmt::format("({})", fmt::join(shape, ", ")), context);
+  }
+};
+
+namespace fovea {
+namespace {
 
 constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
 constexpr std::int64_t kIntLimit = std::numeric_limits<int>::max();
@@ -25,9 +43,7 @@ struct Named {
   const TensorView* tensor;
 };
 
-std::string shape_text(const TensorView& t) {
-  return fmt::format("({})", fmt::join(std::span(t.shape, static_cast<std::size_t>(std::clamp(t.ndim, 0, 5))), ", "));
-}
+ShapeText shape_text(const TensorView& t) { return {t}; }
 
 const char* dims_text(Layout layout) {
   switch (layout) {
