@@ -33,6 +33,7 @@ struct CpuSchedule {
   std::vector<Task> tasks;
   std::vector<Split> splits;
   std::int64_t num_states = 0;  // (row, head) pairs with a partial state
+  int num_threads = 1;          // that there is work for
 };
 
 /// Deterministic in its arguments. Keys are split only when there are fewer than 4 tasks per thread, into pieces of at

@@ -150,7 +150,7 @@ struct ThreadPool::State {
     return nullptr;
   }
 
-  void post(Job& job) {
+  void post(Job& job, int max_threads) {
     {
       const std::lock_guard lock(mutex);
       if (!started) start_workers();
@@ -158,10 +158,12 @@ struct ThreadPool::State {
       jobs = &job;
       posted.fetch_add(1);
     }
-    if (job.num_tasks > max_workers) {
+    // Waking costs the caller some microseconds a thread, so only as many as there is work for; who spins comes anyway.
+    const std::int64_t wanted = std::min<std::int64_t>(job.num_tasks, max_threads) - 1;
+    if (wanted >= max_workers) {
       posted.notify_all();
     } else {
-      for (std::int64_t i = 1; i < job.num_tasks; ++i) posted.notify_one();
+      for (std::int64_t i = 0; i < wanted; ++i) posted.notify_one();
     }
   }
 
@@ -223,16 +225,16 @@ ThreadPool::Lease::~Lease() {
   state_.spare.push_back(std::move(scratch_));
 }
 
-void ThreadPool::run_erased(std::int64_t num_tasks, Function function, void* self) {
+void ThreadPool::run_erased(std::int64_t num_tasks, Function function, void* self, int max_threads) {
   if (num_tasks <= 0) return;
   Lease lease(*this);
-  if (num_tasks == 1 || num_threads_ == 1) {
+  if (num_tasks == 1 || num_threads_ == 1 || max_threads <= 1) {
     for (std::int64_t index = 0; index < num_tasks; ++index) function(self, index, lease.scratch());
     return;
   }
   State& s = state();
   Job job{.function = function, .self = self, .num_tasks = num_tasks, .below = nullptr, .exception = nullptr};
-  s.post(job);
+  s.post(job, max_threads);
   job.work(lease.scratch());
   s.withdraw(job);
   if (job.failed.load()) std::rethrow_exception(job.exception);

@@ -14,6 +14,8 @@ namespace fovea::cpu {
 
 class ThreadPool {
  public:
+  static constexpr int kAllThreads = 1 << 20;
+
   /// num_threads counts the caller: 1 never makes a thread. Throws kInvalidArgument below 1.
   explicit ThreadPool(int num_threads);
   /// Joins the threads. No run() may be under way.
@@ -27,13 +29,14 @@ class ThreadPool {
   /// put the longest first. Returns when all are done. Scratch is the running thread's own until the task returns. Any
   /// number of threads may call at the same time, and tasks may call again: threads help whichever call has tasks left.
   /// The first exception of a task is rethrown here; tasks not yet begun are then dropped.
+  /// max_threads (the caller counts) bounds how many threads are woken for it; 1 leaves all to the caller.
   template <typename Task>
-  void run(std::int64_t num_tasks, Task&& task) {
+  void run(std::int64_t num_tasks, Task&& task, int max_threads = kAllThreads) {
     using Pointee = std::remove_reference_t<Task>;
     run_erased(
         num_tasks,
         [](void* self, std::int64_t index, Scratch& scratch) { (*static_cast<Pointee*>(self))(index, scratch); },
-        const_cast<void*>(static_cast<const void*>(&task)));
+        const_cast<void*>(static_cast<const void*>(&task)), max_threads);
   }
 
   struct State;
@@ -54,7 +57,7 @@ class ThreadPool {
 
  private:
   using Function = void (*)(void* self, std::int64_t index, Scratch& scratch);
-  void run_erased(std::int64_t num_tasks, Function function, void* self);
+  void run_erased(std::int64_t num_tasks, Function function, void* self, int max_threads);
   State& state();
 
   const int num_threads_;

@@ -39,7 +39,7 @@ const Case kCases[] = {
     {"lengths", {MaskKind::kCausal}, 3, 4, 2, 90, 2000, {90, 0, 50}, {2000, 100, 0}},
 };
 
-constexpr int kHeadDim = 8;
+constexpr int kHeadDim = 32;
 
 /// Memory and arguments of a case, dense, batch x seqlen x heads x head_dim, fp32.
 struct Call {
@@ -175,6 +175,13 @@ TEST(CpuSchedule, few_rows_over_many_keys_become_a_task_for_every_thread) {
   EXPECT_LE(make_cpu_schedule(call.args, call.config, 64).tasks.size(), 10u) << "pieces of at least 512 keys";
 }
 
+TEST(CpuSchedule, a_call_of_a_few_microseconds_wakes_nobody) {
+  const Call small({"small", {MaskKind::kNone}, 1, 1, 1, 64, 64});
+  EXPECT_EQ(make_cpu_schedule(small.args, small.config, 16).num_threads, 1);
+  const Call large(kCases[3]);
+  EXPECT_EQ(make_cpu_schedule(large.args, large.config, 16).num_threads, 16);
+}
+
 TEST(CpuSchedule, with_few_blocks_the_longest_tasks_come_first) {
   const Call call(kCases[1]);
   const CpuSchedule schedule = make_cpu_schedule(call.args, call.config, 8);
@@ -202,7 +209,7 @@ TEST(CpuSchedule, merged_states_equal_the_whole) {
     for (int threads : {2, 16}) {
       const Call split = computed(c, threads);
       for (std::size_t i = 0; i < whole.o.size(); ++i) {
-        ASSERT_NEAR(split.o[i], whole.o[i], 2e-6f) << c.name << ", " << threads << " threads, element " << i;
+        ASSERT_NEAR(split.o[i], whole.o[i], 3e-6f) << c.name << ", " << threads << " threads, element " << i;
       }
       for (std::size_t i = 0; i < whole.lse.size(); ++i) {
         if (whole.lse[i] == -kInfinity) {
@@ -218,7 +225,7 @@ TEST(CpuSchedule, merged_states_equal_the_whole) {
 TEST(CpuSchedule, the_same_number_of_threads_gives_the_same_bits) {
   for (const Case& c : kCases) {
     const Call first = computed(c, 4);
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 2; ++round) {
       const Call again = computed(c, 4);
       ASSERT_EQ(first.o, again.o) << c.name;
       ASSERT_EQ(first.lse, again.lse) << c.name;

@@ -65,6 +65,18 @@ TEST(ThreadPool, all_threads_take_part_when_tasks_wait_for_each_other) {
   EXPECT_EQ(arrived.load(), 3);
 }
 
+TEST(ThreadPool, work_for_one_thread_stays_with_the_caller) {
+  ThreadPool pool(4);
+  std::set<std::thread::id> ids;
+  pool.run(
+      50, [&](std::int64_t, Scratch&) { ids.insert(std::this_thread::get_id()); }, 1);
+  EXPECT_EQ(ids, std::set<std::thread::id>{std::this_thread::get_id()});
+  std::atomic<int> tasks{0};
+  pool.run(
+      50, [&](std::int64_t, Scratch&) { tasks.fetch_add(1); }, 2);
+  EXPECT_EQ(tasks.load(), 50);
+}
+
 TEST(ThreadPool, sleeping_threads_wake_up) {
   ThreadPool pool(3);
   for (int round = 0; round < 20; ++round) {
