@@ -6,7 +6,7 @@ LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache -
 CONFIGURE = cmake -G Ninja $(LAUNCHER)
 TESTS = ctest --output-on-failure --no-tests=error --timeout 1800
 
-.PHONY: help demo test check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info install clean
+.PHONY: help demo test check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info fuzz install clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -31,6 +31,7 @@ build:
 	ninja -C $(BUILD) -j $(JOBS)
 
 check:
+	tools/test_checks
 	tools/check_includes
 	tools/check_text
 	tools/check_lines
@@ -76,6 +77,12 @@ bench-all:  ## measure attention on this machine, and against PyTorch where it c
 	$(BUILD)/fovea bench attention
 	@if python3 -c 'import torch' 2>/dev/null; then python3 bench/attention_cpu_vs_torch.py --library $(BUILD)/src/libfovea.so; \
 	else echo "PyTorch cannot be imported by python3: no comparison (pip install torch)"; fi
+
+fuzz:  ## each libFuzzer target (file readers, checks of a call) for FUZZ_SECONDS, default 60
+	@tools/install_packages build test fuzz
+	$(CONFIGURE) -S . -B $(BUILD)-fuzz -DCMAKE_CXX_COMPILER=clang++-14 -DFOVEA_BUILD_TESTS=OFF -DFOVEA_BUILD_FUZZERS=ON \
+	  -DFOVEA_FUZZ_SECONDS=$${FUZZ_SECONDS:-60}
+	ninja -C $(BUILD)-fuzz fuzz
 
 install: build  ## into PREFIX (/usr/local)
 	cmake --install $(BUILD) --prefix $${PREFIX:-/usr/local}
