@@ -114,6 +114,8 @@ void check_vector(const Named& n, const TensorView& q, std::int64_t size, const 
   check(t.shape[0] <= 1 || t.strides[0] == 1, kBad, n.name, "{} must be contiguous; make a copy", n.name);
   check(t.device == q.device, kBad, n.name, "{} is on another device than q; move it there", n.name);
   check(!require_data || t.data || size == 0, kBad, n.name, "{} has null data", n.name);
+  check(reinterpret_cast<std::uintptr_t>(t.data) % sizeof(std::int32_t) == 0, kBad, n.name,
+        "{} starts at an address that is no multiple of 4 bytes; copy it to aligned memory", n.name);
 }
 
 int checked_int(std::int64_t value, std::int64_t limit, const char* field) {
@@ -129,7 +131,7 @@ int packed_max_seqlen(const Named& n, std::int64_t total, int given, const char*
     check(given > 0 || total == 0, kBad, max_field,
           "{} must be given for packed sequences here: reading {} back from the device would synchronise", max_field,
           n.name);
-    return given;
+    return checked_int(std::min<std::int64_t>(given, total), kMaxSeqlen, max_field);  // a bound may be generous
   }
   const auto* offsets = static_cast<const std::int32_t*>(t.data);
   const std::int64_t count = t.shape[0];
@@ -145,7 +147,7 @@ int packed_max_seqlen(const Named& n, std::int64_t total, int given, const char*
         offsets[count - 1], total);
   check(given == 0 || given >= longest, kBad, max_field, "{} is {}, but {} holds a sequence of {}", max_field, given,
         n.name, longest);
-  return static_cast<int>(std::max<std::int64_t>(longest, 0));
+  return checked_int(longest, kMaxSeqlen, max_field);
 }
 
 MaskRule mask_rule(const AttentionOptions& o) {
