@@ -27,6 +27,7 @@ struct Invocation {
 /// --json on a command that inspects or measures something.
 void add_json_flag(CLI::App& command, Invocation& invocation);
 
+void add_bench(CLI::App& app, Invocation& invocation);
 void add_demo(CLI::App& app, Invocation& invocation);
 void add_info(CLI::App& app, Invocation& invocation);
 void add_explain(CLI::App& app, Invocation& invocation);

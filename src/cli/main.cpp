@@ -20,9 +20,11 @@ namespace {
 
 constexpr const char* kFooter =
     "Examples:\n"
-    "  fovea demo                                             attention shown, checked and timed\n"
-    "  fovea info                                             this machine as Fovea sees it\n"
-    "  fovea run --q q.npy --k k.npy --v v.npy -o o.npy       attention on files\n"
+    "  fovea demo                                          attention drawn, checked, timed\n"
+    "  fovea run --q q.npy --k k.npy --v v.npy -o o.npy    attention on files\n"
+    "  fovea verify attention                              every mask, against float64\n"
+    "  fovea bench attention --quick                       share of this machine's peak\n"
+    "  fovea explain attention --seqlen 4096 --causal      the plan of a call\n"
     "\n"
     "Exit codes: 0 done, 1 found a problem, 2 wrong usage. NO_COLOR is respected.\n"
     "`fovea COMMAND --help` has the options and examples of a command.";
@@ -92,10 +94,12 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", std::string("fovea ") + FOVEA_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(kFooter);
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // as in aliases and scripts
   app.get_formatter()->column_width(34);
 
   Invocation invocation;
   add_demo(app, invocation);
+  add_bench(app, invocation);
   add_info(app, invocation);
   add_explain(app, invocation);
   add_verify(app, invocation);

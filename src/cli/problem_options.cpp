@@ -202,12 +202,12 @@ AttentionTensors tensors_without_data(const CallShape& shape, Layout layout) {
   return t;
 }
 
-bool names_a_shape(const CLI::App& command) {
-  for (const char* name : {"--batch", "--seqlen", "--seqlen-q", "--seqlen-k", "--heads", "--heads-q", "--heads-kv",
-                           "--head-dim", "--dtype"}) {
+bool names_a_shape(const CLI::App& command, bool dtype_counts) {
+  for (const char* name :
+       {"--batch", "--seqlen", "--seqlen-q", "--seqlen-k", "--heads", "--heads-q", "--heads-kv", "--head-dim"}) {
     if (command.count(name) > 0) return true;
   }
-  return false;
+  return dtype_counts && command.count("--dtype") > 0;
 }
 
 }  // namespace fovea::cli

@@ -74,6 +74,6 @@ void fill_in_lengths(const CallShape& shape, AttentionOptions& options);
 AttentionTensors tensors_without_data(const CallShape& shape, Layout layout);
 
 /// True when a shape was named on the command line (so that no default table is meant).
-bool names_a_shape(const CLI::App& command);
+bool names_a_shape(const CLI::App& command, bool dtype_counts = true);
 
 }  // namespace fovea::cli

@@ -151,8 +151,8 @@ int run_verify(const VerifyOptions& options, bool json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"passed", failed == 0}, {"failed", failed}, {"cases", rows}}.dump(2));
   } else {
     fmt::print(
-        "\n{} of {} cases pass. x: error of fovea / error of the plain method, both against float64;\n"
-        "limits 2 (max) and 1.1 (RMS), plus the rounding of the format itself.\n",
+        "\n{} of {} cases pass. x: error of fovea / error of the plain method, each against\n"
+        "float64; at most 2 (max) and 1.1 (RMS), plus the rounding of the format itself.\n",
         checked - failed, checked);
   }
   return failed == 0 ? kDone : kFoundProblem;

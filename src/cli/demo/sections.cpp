@@ -51,7 +51,7 @@ std::vector<std::string> map_notes(const DemoScene& scene, const MaskPicture& pi
 std::string tiles_text(const PlanSummary& plan) {
   const std::int64_t all = plan.tiles_full + plan.tiles_edge + plan.tiles_skipped;
   return fmt::format(
-      "   The kernel's own tiles are finer, {} queries x {} keys. Of {} per head it\n"
+      "   The kernel's own tiles here are {} queries x {} keys. Of {} for a head it\n"
       "   skips {} ({:.0f} %), runs {} without a test, and tests {} key by key.\n",
       plan.block_q, plan.block_k, all, plan.tiles_skipped, percent(plan.tiles_skipped, all), plan.tiles_full,
       plan.tiles_edge);
@@ -73,16 +73,19 @@ void print_timing_row(const Terminal& terminal, const TimingRow& row, double slo
 
 void print_timing_notes(const DemoScene& scene, const DemoTimings& timings) {
   const PlainTiming& plain = timings.plain;
-  fmt::print("\n   * of visible scores only; fovea is the median of {} runs.\n", timings.ours.runs);
+  fmt::print("\n   * of visible scores only. fovea: the median of {} run{}.\n", timings.ours.runs,
+             timings.ours.runs == 1 ? "" : "s");
   if (!plain.ran) {
     fmt::print("   The plain method was not run: its scores take {} for each head.\n", bytes_text(plain.head_bytes));
     return;
   }
   fmt::print(
-      "   The plain method ({}, fp32) computes and stores every score: {} a head, and\n"
-      "   {} for {} heads at once, as frameworks hold them. {} of {} heads were run{}.\n",
-      plain_attention_isa(), bytes_text(plain.head_bytes), bytes_text(plain.scores_bytes), plain.num_heads,
-      plain.heads_run, plain.num_heads, plain.heads_run < plain.num_heads ? "; time scaled" : "");
+      "   The plain method ({}, fp32) computes and stores every score: {} for\n"
+      "   a head, {} when all {} heads are held at once, as frameworks do.\n",
+      plain_attention_isa(), bytes_text(plain.head_bytes), bytes_text(plain.scores_bytes), plain.num_heads);
+  if (plain.heads_run < plain.num_heads) {
+    fmt::print("   {} of its {} heads were run here, and the time scaled up.\n", plain.heads_run, plain.num_heads);
+  }
   const std::string verdict = fmt::format("{:.1f} times faster than plain; results differ by {:.0e} at most.",
                                           plain.seconds / timings.ours.seconds, plain.max_difference);
   fmt::print("   {}\n", scene.terminal.paint(Color::kBold, verdict));
@@ -117,20 +120,20 @@ void print_mask_section(const DemoScene& scene) {
   const MaskPicture picture = draw_mask(scene.terminal, scene.args.mask, s.seqlen_q, s.seqlen_k, kMapSide);
   print_heading(scene.terminal, 1, "What the mask hides is never computed");
   fmt::print(
-      "   Each query may look at each key: {} x {} scores per head. Fovea goes through\n"
-      "   them tile by tile and keeps a running maximum, a running sum and the output\n"
-      "   so far, never the scores. One cell below is {} queries x {} keys.\n\n",
+      "   Each query may look at each key: {} x {} scores for a head. Fovea goes\n"
+      "   through them tile by tile and keeps a running maximum, a running sum and the\n"
+      "   output so far, never the scores. A cell below is {} queries x {} keys.\n\n",
       s.seqlen_q, s.seqlen_k, picture.cell_q, picture.cell_k);
   const std::vector<std::string> notes = map_notes(scene, picture);
   const std::size_t lines = std::max(picture.lines.size(), notes.size());
   const int cells = ceil_div(s.seqlen_k, picture.cell_k);
   const std::string last_key = std::to_string(s.seqlen_k - 1);
-  fmt::print("   {:>7}  {:<{}}{}\n", "query", "key 0", 2 * cells - static_cast<int>(last_key.size()), last_key);
+  fmt::print("  {:>5} {:<{}}{}\n", "query", "key 0", 2 * cells - static_cast<int>(last_key.size()), last_key);
   for (std::size_t i = 0; i < lines; ++i) {
     const bool has_map = i < picture.lines.size();
     const std::string label = has_map ? std::to_string(i * static_cast<std::size_t>(picture.cell_q)) : "";
     const std::string map = has_map ? picture.lines[i] : std::string(static_cast<std::size_t>(2 * cells), ' ');
-    fmt::print("   {:>7}  {}   {}\n", label, map, i < notes.size() ? notes[i] : "");
+    fmt::print("  {:>5} {}  {}\n", label, map, i < notes.size() ? notes[i] : "");
   }
   if (scene.plan.block_q > 0) fmt::print("\n{}", tiles_text(scene.plan));
 }
@@ -164,13 +167,13 @@ void print_check_section(const DemoScene& scene, const AttentionReport& report) 
   const Terminal& terminal = scene.terminal;
   const auto ratio = [](double ours, double plain) { return plain > 0 ? ours / plain : 0.0; };
   const Comparison& o = report.o;
-  print_heading(terminal, 3, "Is it exact?");
-  fmt::print("   {} of {} rows computed again in float64, and by the plain method in {}:\n\n", report.rows_checked,
+  print_heading(terminal, 3, "Is it right?");
+  fmt::print("   {} of {} rows again, in float64 and by the plain method in {}:\n\n", report.rows_checked,
              static_cast<std::int64_t>(scene.shape.num_heads_q) * scene.shape.seqlen_q, name_of(scene.shape.dtype));
   fmt::print("   {:<30} {:>11} {:>11}\n", "error against float64", "largest", "RMS");
   fmt::print("   {:<30} {:>11.2e} {:>11.2e}\n", "fovea", o.max_error(), o.rms_error());
   fmt::print("   {:<30} {:>11.2e} {:>11.2e}\n", "plain method", o.plain_max_error(), o.plain_rms_error());
-  fmt::print("   {:<30} {:>11.2f} {:>11.2f}   {}\n", "ratio; at most 2 and 1.1",
+  fmt::print("   {:<30} {:>11.2f} {:>11.2f}   {}\n", "ratio, at most 2 and 1.1",
              ratio(o.max_error(), o.plain_max_error()), ratio(o.rms_error(), o.plain_rms_error()),
              report.passed ? terminal.paint(Color::kGreen, "passed") : terminal.paint(Color::kRed, "FAILED"));
 }
