@@ -67,9 +67,22 @@ void print_row(const BenchRow& row) {
   const double rate = row.seconds.median > 0 ? row.work / row.seconds.median / 1e9 : 0.0;
   const std::string rate_text =
       row.is_bandwidth ? fmt::format("{:.1f} GB/s", rate) : fmt::format("{:.0f} GFLOP/s", rate);
-  fmt::print("{:<42} {:>8} {:>8} {:>12} {:>6.1f}\n", problem, seconds_text(row.seconds.median),
-             seconds_text(row.seconds.minimum), rate_text, 100 * row.fraction.median);
+  fmt::print("{:<42} {:>8} {:>8} {:>12} {:>6.1f}{}\n", problem, seconds_text(row.seconds.median),
+             seconds_text(row.seconds.minimum), rate_text, 100 * row.fraction.median,
+             row.cpu_share < kBusyMachine ? "?" : "");
   std::fflush(stdout);
+}
+
+/// Said once, on stderr, if the process did not get the processors that it measures.
+void warn_if_busy(const std::vector<BenchRow>& rows) {
+  double least = 1;
+  for (const BenchRow& row : rows) least = std::min(least, row.cpu_share);
+  if (least >= kBusyMachine) return;
+  fmt::print(
+      stderr,
+      "fovea: the machine is busy: a row got {:.0f} % of the processor time of its threads; rows with ? look slower "
+      "than they are\n",
+      100 * least);
 }
 
 /// Each peak that rows were compared with, once.
@@ -129,6 +142,7 @@ int run_bench(const BenchOptions& options, bool json) {
     if (!json) print_row(rows.back());
   }
   if (!json) print_footer(rows);
+  warn_if_busy(rows);
   if (!json && options.output.empty()) return kDone;
   const nlohmann::ordered_json document = {{"machine", json_of(machine, summary.info_json)}, {"rows", json_rows}};
   if (json) fmt::print("{}\n", document.dump(2));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/bench/measure_case.h"
 
+#include <time.h>
+
 #include <nlohmann/json.hpp>
 
 #include <functional>
@@ -20,6 +22,13 @@ namespace {
 double key_value_bytes(const CallShape& s) {
   return static_cast<double>(s.batch) * s.seqlen_k * s.num_heads_kv * (s.head_dim_qk + s.head_dim_v) *
          size_bytes(s.dtype);
+}
+
+/// Of all threads of this process.
+double cpu_seconds() {
+  timespec now = {};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
 }  // namespace
@@ -51,8 +60,10 @@ BenchRow measure_case(const BenchSetting& setting, const BenchCase& bench_case, 
     row.peak_of = loop.instruction;
     read_peak = [&setting, &loop] { return cpu::measure_flops(setting.pool, loop); };
   }
+  const double wall_before = now_seconds(), cpu_before = cpu_seconds();
   const PairedMeasurement measured = time_calls_beside_peak(
       [&] { attention_forward(setting.runtime, data.tensors(), options); }, row.work, read_peak, setting.repetitions);
+  row.cpu_share = (cpu_seconds() - cpu_before) / (now_seconds() - wall_before) / setting.pool.num_threads();
   row.seconds = summarize(measured.seconds);
   row.fraction = summarize(measured.fractions);
   row.peak = summarize(measured.peaks).median;
@@ -80,6 +91,7 @@ nlohmann::ordered_json json_of(const BenchRow& row) {
             {"quartile_low", row.seconds.quartile_low},
             {"quartile_high", row.seconds.quartile_high},
             {"count", row.seconds.count}}},
+          {"cpu_share", row.cpu_share},
           {row.is_bandwidth ? "bytes" : "flops", row.work},
           {row.is_bandwidth ? "gigabytes_per_second" : "gflops", rate / 1e9},
           {"peak",

@@ -34,7 +34,12 @@ struct BenchRow {
   std::string peak_of;   // "vfmadd231ps zmm" or "memory reads"
   std::string peak_isa;  // the unit whose loop was read
   bool is_bandwidth = false;
+  /// Processor time that the process got while this was measured, in parts of what its threads could have used. Well
+  /// below 1: others use the machine, and calls that outlast a time slice look slower than they are.
+  double cpu_share = 0;
 };
+
+inline constexpr double kBusyMachine = 0.85;
 
 BenchRow measure_case(const BenchSetting& setting, const BenchCase& bench_case, std::uint64_t seed);
 

@@ -106,7 +106,10 @@ std::string mask_text(const MaskRule& mask) {
 void print_title(const DemoScene& scene) {
   const CallShape& s = scene.shape;
   const char* times = scene.terminal.unicode ? "·" : "|";
-  fmt::print("{}\n\n", scene.terminal.paint(Color::kBold, "Fovea: exact attention, one layer of a model shown"));
+  const bool is_llama = s.num_heads_q == 32 && s.num_heads_kv == 8 && s.head_dim_qk == 128;
+  const std::string title =
+      fmt::format("Fovea: exact attention, one layer{}", is_llama ? " of Llama 3 8B's shape" : "");
+  fmt::print("{}\n\n", scene.terminal.paint(Color::kBold, title));
   fmt::print("   o = softmax(q k^T / sqrt({})) v {} {}\n", s.head_dim_qk, times, mask_text(scene.args.mask));
   fmt::print("   {} tokens, {} query heads sharing {} key/value heads, head_dim {}, {}\n", s.seqlen_q, s.num_heads_q,
              s.num_heads_kv, s.head_dim_qk, name_of(s.dtype));

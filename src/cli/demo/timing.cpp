@@ -2,24 +2,18 @@
 #include "cli/demo/timing.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <thread>
 #include <vector>
 
 #include "cli/demo/memory.h"
 #include "cli/demo/plain_attention.h"
+#include "measure/statistics.h"
+#include "measure/stopwatch.h"
 #include "reference/attention.h"
 
 namespace fovea::cli {
 namespace {
-
-constexpr double kCallBudgetSeconds = 1.0;
-constexpr int kMaxRuns = 7;
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 double difference_from(const AttentionArgs& args, DType dtype, int head, const std::vector<float>& plain) {
   double largest = 0;
@@ -36,16 +30,10 @@ double difference_from(const AttentionArgs& args, DType dtype, int head, const s
 }  // namespace
 
 CallTiming time_call(Runtime& runtime, const AttentionTensors& tensors, const AttentionOptions& options) {
-  std::vector<double> times;
-  double spent = 0;
-  while (times.empty() || (spent < kCallBudgetSeconds && times.size() < kMaxRuns)) {
-    const auto start = std::chrono::steady_clock::now();
-    attention_forward(runtime, tensors, options);
-    times.push_back(seconds_since(start));
-    spent += times.back();
-  }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return {times[times.size() / 2], static_cast<int>(times.size())};
+  const Repetitions about_a_second = {.warmups = 0, .least = 7, .least_seconds = 0, .most_seconds = 1.0};
+  const Statistics seconds =
+      summarize(time_calls([&] { attention_forward(runtime, tensors, options); }, about_a_second));
+  return {seconds.median, seconds.count};
 }
 
 PlainTiming time_plain(const AttentionArgs& args, DType dtype, int num_threads, double budget_seconds) {
@@ -62,7 +50,7 @@ PlainTiming time_plain(const AttentionArgs& args, DType dtype, int num_threads, 
   while (timing.heads_run < args.num_heads_q && spent < budget_seconds) {
     const int first = timing.heads_run;
     const int past = std::min(first + at_once, args.num_heads_q);
-    const auto start = std::chrono::steady_clock::now();
+    const double start = now_seconds();
     std::vector<std::thread> threads;
     for (int h = first; h < past; ++h) {
       threads.emplace_back(
@@ -70,7 +58,7 @@ PlainTiming time_plain(const AttentionArgs& args, DType dtype, int num_threads, 
     }
     for (std::thread& thread : threads) thread.join();
     // The first round also pays for the pages of its memory, as a framework does on every call.
-    spent += seconds_since(start);
+    spent += now_seconds() - start;
     for (int h = first; h < past; ++h) {
       const auto i = static_cast<std::size_t>(h - first);
       timing.max_difference = std::max(timing.max_difference, difference_from(args, dtype, h, scratch[i].output));
