@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 #include "base/math.h"
 
@@ -17,7 +19,7 @@ namespace {
 
 using cpu::AttentionTask;
 
-// Tasks per thread below which the last ones leave threads idle: with 4, at most about an eighth of the time.
+// With as many tasks per thread any order ends well; with fewer the blocks are chosen by their makespan.
 constexpr int kTasksPerThread = 4;
 // Fewer keys than this per piece cost more in starting and merging than the split gains.
 constexpr int kMinChunkKeys = 512;
@@ -26,15 +28,13 @@ constexpr int kMinTaskRows = 64;
 
 int keys_of(const AttentionTask& task) { return std::max(0, task.k_end - task.k_begin); }
 
-/// The work of a task in (row, key) pairs. Starting a task and storing its rows count as 16 keys per row.
-std::int64_t cost_of(const AttentionTask& task) {
-  return std::int64_t{task.q_end - task.q_begin} * (task.head_end - task.head_begin) * (keys_of(task) + 16);
+/// The time of a task in (row, key) pairs. Converting or packing a key costs what 16 rows do with it (measured 13 with
+/// AVX-512, 512 keys of 64), starting a task and storing its rows 16 keys per row, a partial state twice that.
+std::int64_t cost_of(const CpuSchedule::Task& t) {
+  const std::int64_t heads = t.task.head_end - t.task.head_begin;
+  const std::int64_t rows = heads * (t.task.q_end - t.task.q_begin);
+  return heads * t.pairs + 16 * keys_of(t.task) + (t.split >= 0 ? 48 : 16) * rows;
 }
-
-struct TaskShape {
-  int heads;  // query heads of one kv head
-  int rows;
-};
 
 /// Threads for which there is enough to do, by a rough estimate of the time: it decides about microseconds only.
 int useful_threads(const AttentionArgs& args, DType dtype, const std::vector<CpuSchedule::Task>& tasks,
@@ -44,13 +44,19 @@ int useful_threads(const AttentionArgs& args, DType dtype, const std::vector<Cpu
   constexpr double kSecondsPerThread = 10e-6;
   double seconds = 0;
   for (const CpuSchedule::Task& t : tasks) {
-    const double pairs = std::int64_t{t.task.q_end - t.task.q_begin} * (t.task.head_end - t.task.head_begin);
-    const double elements = static_cast<double>(keys_of(t.task)) * (args.head_dim_qk + args.head_dim_v);
-    seconds += pairs * elements * 2 / kFlopsPerSecond + elements * size_bytes(dtype) / kBytesPerSecond;
+    const double head_dims = args.head_dim_qk + args.head_dim_v;
+    const double pairs = static_cast<double>(t.pairs) * (t.task.head_end - t.task.head_begin);
+    seconds +=
+        pairs * head_dims * 2 / kFlopsPerSecond + keys_of(t.task) * head_dims * size_bytes(dtype) / kBytesPerSecond;
     if (seconds > kSecondsPerThread * num_threads) return num_threads;
   }
   return std::max(1, static_cast<int>(seconds / kSecondsPerThread));
 }
+
+struct TaskShape {
+  int heads;  // query heads of one kv head
+  int rows;
+};
 
 TaskShape task_shape(const AttentionArgs& args, int block_q) {
   const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
@@ -67,10 +73,15 @@ void add_tasks(const AttentionArgs& args, const SequenceShape& shape, const Task
     task.q_end = std::min(shape.rows_q, task.q_begin + size.rows);
     const int valid_end = std::min(task.q_end, shape.seqlen_q);
     KeyInterval keys = {0, 0};
-    if (valid_end > task.q_begin) keys = tile_keys(args.mask.kind, mask, task.q_begin, valid_end);
+    std::int64_t pairs = 0;
+    if (valid_end > task.q_begin) {
+      keys = tile_keys(args.mask.kind, mask, task.q_begin, valid_end);
+      const std::int64_t first = visible_keys(args.mask.kind, mask, task.q_begin).size();
+      pairs = (first + visible_keys(args.mask.kind, mask, valid_end - 1).size()) * (valid_end - task.q_begin) / 2;
+    }
     task.k_begin = keys.empty() ? 0 : keys.begin;
     task.k_end = keys.empty() ? 0 : keys.end;
-    tasks->push_back({task});
+    tasks->push_back({task, pairs});
   }
 }
 
@@ -102,43 +113,78 @@ std::vector<CpuSchedule::Task> make_tasks(const AttentionArgs& args, const TaskS
   return tasks;
 }
 
-/// Head after head keeps a head's keys in the cache, and ends with short tasks under a causal mask. With few blocks per
-/// head the threads work on many heads at once anyway, and a long task taken last would be waited for.
-void sort_longest_first(const AttentionArgs& args, const TaskShape& size, int num_threads,
-                        std::vector<CpuSchedule::Task>* tasks) {
-  if (num_threads == 1 || ceil_div(args.query.seqlen, size.rows) >= kTasksPerThread * num_threads) return;
-  const auto longer = [](const CpuSchedule::Task& a, const CpuSchedule::Task& b) {
-    return cost_of(a.task) > cost_of(b.task);
-  };
+void sort_longest_first(std::vector<CpuSchedule::Task>* tasks) {
+  const auto longer = [](const CpuSchedule::Task& a, const CpuSchedule::Task& b) { return cost_of(a) > cost_of(b); };
   if (!std::is_sorted(tasks->begin(), tasks->end(), longer)) std::stable_sort(tasks->begin(), tasks->end(), longer);
 }
 
-/// Pieces of about the same cost, whole blocks of keys each, so that there are kTasksPerThread per thread.
-void split_keys(const AttentionConfig& config, int num_threads, CpuSchedule* schedule) {
+/// When the last thread ends if each takes the next task as soon as it is free.
+std::int64_t makespan(const std::vector<CpuSchedule::Task>& tasks, int num_threads) {
+  std::vector<std::int64_t> free_at(static_cast<std::size_t>(num_threads), 0);  // a heap, earliest first
+  std::int64_t end = 0;
+  for (const CpuSchedule::Task& t : tasks) {
+    std::pop_heap(free_at.begin(), free_at.end(), std::greater<>());
+    free_at.back() += cost_of(t);
+    end = std::max(end, free_at.back());
+    std::push_heap(free_at.begin(), free_at.end(), std::greater<>());
+  }
+  return end;
+}
+
+/// The tasks of `schedule` cut by keys into pieces of about the same cost, kTasksPerThread per thread, whole blocks of
+/// keys each.
+CpuSchedule with_split_keys(const CpuSchedule& schedule, int block_k, int num_threads) {
   std::int64_t total = 0;
-  for (const CpuSchedule::Task& t : schedule->tasks) total += cost_of(t.task);
+  for (const CpuSchedule::Task& t : schedule.tasks) total += cost_of(t);
   const std::int64_t piece_cost = total / (kTasksPerThread * num_threads) + 1;
-  std::vector<CpuSchedule::Task> pieces;
-  for (const CpuSchedule::Task& t : schedule->tasks) {
+  CpuSchedule result;
+  for (const CpuSchedule::Task& t : schedule.tasks) {
     const int keys = keys_of(t.task);
-    const auto wanted = static_cast<int>(std::min<std::int64_t>((cost_of(t.task) + piece_cost - 1) / piece_cost, keys));
-    const int most = keys / kMinChunkKeys;
-    if (std::min(wanted, most) <= 1) {
-      pieces.push_back(t);
+    const auto wanted = static_cast<int>(std::min<std::int64_t>((cost_of(t) + piece_cost - 1) / piece_cost, keys));
+    const int num_pieces = std::min(wanted, keys / kMinChunkKeys);
+    if (num_pieces <= 1) {
+      result.tasks.push_back(t);
       continue;
     }
-    const auto size = static_cast<int>(round_up(ceil_div(keys, std::min(wanted, most)), std::max(1, config.block_k)));
-    const CpuSchedule::Split split = {t.task, ceil_div(keys, size), schedule->num_states};
+    const auto size = static_cast<int>(round_up(ceil_div(keys, num_pieces), std::max(1, block_k)));
+    const CpuSchedule::Split split = {t.task, ceil_div(keys, size), result.num_states};
     for (int chunk = 0; chunk < split.num_chunks; ++chunk) {
-      CpuSchedule::Task piece = {t.task, static_cast<int>(schedule->splits.size()), chunk};
+      CpuSchedule::Task piece = {t.task, 0, static_cast<int>(result.splits.size()), chunk};
       piece.task.k_begin = t.task.k_begin + chunk * size;
       piece.task.k_end = std::min(t.task.k_end, piece.task.k_begin + size);
-      pieces.push_back(piece);
+      piece.pairs = t.pairs * keys_of(piece.task) / keys;
+      result.tasks.push_back(piece);
     }
-    schedule->num_states += split.num_rows() * split.num_chunks;
-    schedule->splits.push_back(split);
+    result.num_states += split.num_rows() * split.num_chunks;
+    result.splits.push_back(split);
   }
-  schedule->tasks = std::move(pieces);
+  return result;
+}
+
+/// Too few tasks: of smaller blocks of rows, and of each with and without a split of the keys, what ends first.
+CpuSchedule best_for_threads(const AttentionArgs& args, const AttentionConfig& config, int num_threads) {
+  CpuSchedule best;
+  double best_time = std::numeric_limits<double>::infinity();
+  const auto consider = [&](CpuSchedule candidate) {
+    sort_longest_first(&candidate.tasks);
+    const auto time = static_cast<double>(makespan(candidate.tasks, num_threads));
+    if (time >= 0.98 * best_time) return;  // a cut that gains nothing worth a risk is left out
+    best_time = time;
+    best = std::move(candidate);
+  };
+  int last_rows = 0;
+  for (int block_q = config.block_q; block_q >= kMinTaskRows || last_rows == 0; block_q /= 2) {
+    const TaskShape size = task_shape(args, block_q);
+    const int rows = std::min(size.rows, args.query.seqlen);
+    if (rows == last_rows) continue;
+    last_rows = rows;
+    CpuSchedule whole;
+    whole.tasks = make_tasks(args, size);
+    CpuSchedule split = with_split_keys(whole, config.block_k, num_threads);
+    consider(std::move(whole));
+    if (!split.splits.empty()) consider(std::move(split));
+  }
+  return best;
 }
 
 /// A row of fp32 times `factor` as dtype.
@@ -182,19 +228,18 @@ char* output_row(const AttentionArgs& args, DType dtype, int batch, std::int64_t
 CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int num_threads) {
   CpuSchedule schedule;
   if (args.batch == 0 || args.num_heads_q == 0 || args.num_heads_kv == 0) return schedule;
-  int block_q = config.block_q;
-  TaskShape size = task_shape(args, block_q);
+  const TaskShape size = task_shape(args, config.block_q);
   schedule.tasks = make_tasks(args, size);
-  num_threads = schedule.num_threads = useful_threads(args, config.dtype, schedule.tasks, num_threads);
-  const auto enough = static_cast<std::size_t>(kTasksPerThread) * static_cast<std::size_t>(num_threads);
-  // Smaller blocks of rows are a cheaper way to more tasks than splitting keys: nothing needs to be merged.
-  while (num_threads > 1 && schedule.tasks.size() < enough && block_q / 2 >= kMinTaskRows) {
-    block_q /= 2;
-    size = task_shape(args, block_q);
-    schedule.tasks = make_tasks(args, size);
+  const int threads = useful_threads(args, config.dtype, schedule.tasks, num_threads);
+  const auto enough = static_cast<std::size_t>(kTasksPerThread) * static_cast<std::size_t>(threads);
+  if (threads > 1 && schedule.tasks.size() < enough) {
+    schedule = best_for_threads(args, config, threads);
+  } else if (threads > 1 && ceil_div(args.query.seqlen, size.rows) < kTasksPerThread * threads) {
+    // Else head after head: that keeps a head's keys in the cache, and still ends with short tasks under a causal mask.
+    // With few blocks per head the threads work on many heads at once anyway, and a long task taken last is waited for.
+    sort_longest_first(&schedule.tasks);
   }
-  if (num_threads > 1 && schedule.tasks.size() < enough) split_keys(config, num_threads, &schedule);
-  sort_longest_first(args, size, num_threads, &schedule.tasks);
+  schedule.num_threads = threads;
   return schedule;
 }
 

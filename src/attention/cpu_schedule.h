@@ -27,7 +27,8 @@ struct CpuSchedule {
   };
   struct Task {
     cpu::AttentionTask task;
-    int split = -1;  // index of its split, or none
+    std::int64_t pairs = 0;  // (row, visible key), about, for each head
+    int split = -1;          // index of its split, or none
     int chunk = 0;
   };
   std::vector<Task> tasks;
@@ -36,8 +37,9 @@ struct CpuSchedule {
   int num_threads = 1;          // that there is work for
 };
 
-/// Deterministic in its arguments. Keys are split only when there are fewer than 4 tasks per thread, into pieces of at
-/// least 512: so the last bits of a result may differ between numbers of threads, never between runs.
+/// Deterministic in its arguments. Keys are split only where whole rows make fewer than 4 tasks per thread and threads
+/// would wait for each other, into pieces of at least 512: so the last bits of a result may differ between numbers of
+/// threads, never between runs.
 CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int num_threads);
 
 /// o and lse of rows from their partial states, in the order of the chunks. dtype: of o.
