@@ -222,7 +222,7 @@ TEST(CpuSchedule, merged_states_equal_the_whole) {
 }
 
 TEST(CpuSchedule, the_same_number_of_threads_gives_the_same_bits) {
-  for (const Case& c : kCases) {
+  for (const Case& c : {kCases[2], kCases[5]}) {  // with splits
     const Call first = computed(c, 4);
     for (int round = 0; round < 2; ++round) {
       const Call again = computed(c, 4);
