@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two products of attention as AMX tiles: scores = q k^T and o += p v, for a block of 32 rows and one step of keys.
-// Both keep four sums in tiles 0-3 (2 x 2) and load four operands for four products: a load takes 8 cycles, a product
-// 16, so that products never wait for the L1 cache.
+// A product takes 16 cycles, a load 8 and a store 16, which overlap if they are mixed evenly: so where the first
+// operand of a sum fits into tiles, it stays there and every few products end in one store; else four sums share four
+// loads.
 #pragma once
 
 #include "cpu/kernels/amx_pack.h"
@@ -10,7 +11,28 @@
 FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512BF16)
 namespace fovea::cpu::amx {
 
-/// Tiles 0-3 += rows tiles (4, 5) x column tiles (6, 7).
+/// Products (i, j) of part i of the first operand and part j of the second, in the order in which they matter.
+struct PartPair {
+  signed char i, j;
+};
+inline constexpr PartPair kPartPairs[] = {{0, 0}, {0, 1}, {1, 0}, {1, 1}, {0, 2}, {2, 0}};
+
+/// Scores of fp16 need all four, to be as exact as fp32 sums of exact products; its p are rounded anyway. What fp32
+/// leaves out is below 2^-24 of the whole.
+constexpr int score_pairs(int parts) { return parts == 1 ? 1 : parts == 2 ? 4 : 6; }
+constexpr int value_pairs(int parts) { return parts == 1 ? 1 : parts == 2 ? 3 : 6; }
+
+/// Operands of sums over parts and steps of 32 elements. The second row tile of a lies kTileBytes behind the first.
+struct Operands {
+  const char* a;
+  const char* b;
+  Int64 a_step, b_step;  // bytes to the next 32 elements
+  Int64 b_second;        // to the second column tile
+  Int64 a_part, b_part;
+  int steps;
+};
+
+/// Tiles 0-3 += row tiles (4, 5) x column tiles (6, 7).
 FOVEA_WORD void multiply_2x2(const char* a0, const char* a1, const char* b0, const char* b1) {
   tile_load<4>(a0);
   tile_load<6>(b0);
@@ -22,65 +44,39 @@ FOVEA_WORD void multiply_2x2(const char* a0, const char* a1, const char* b0, con
   tile_dot_bf16<3, 5, 7>();
 }
 
-/// Products of parts i and j that count, by i + j: with two parts all (fp16's scores are then as exact as products of
-/// fp16 in fp32), with three those above 2^-26 of the whole.
-template <int parts>
-inline constexpr int kScoreOrder = parts == 2 ? 2 : parts - 1;
-
-/// Scores of 32 rows and 32 keys. queries: tiles (part, depth step, half); keys: tiles (16 keys, depth step) of these
-/// keys' first part, parts part_bytes apart. Of the products of parts those below the accuracy of the last are left
-/// out.
-template <int parts>
-FOVEA_WORD void multiply_queries_keys(const char* queries, const char* keys, Int64 part_bytes, int depth_steps,
-                                      float* scores) {
-  tile_zero<0>();
-  tile_zero<1>();
-  tile_zero<2>();
-  tile_zero<3>();
+template <int pairs>
+FOVEA_WORD void multiply(const Operands& x) {
   FOVEA_UNROLL
-  for (int i = 0; i < parts; ++i) {
-    FOVEA_UNROLL
-    for (int j = 0; j < parts; ++j) {
-      if (i + j > kScoreOrder<parts>) continue;
-      const char* a = queries + i * depth_steps * 2 * kTileBytes;
-      const char* b = keys + j * part_bytes;
-      for (int s = 0; s < depth_steps; ++s, a += 2 * kTileBytes, b += kTileBytes) {
-        multiply_2x2(a, a + kTileBytes, b, b + depth_steps * kTileBytes);
-      }
+  for (int i = 0; i < pairs; ++i) {
+    const char* a = x.a + kPartPairs[i].i * x.a_part;
+    const char* b = x.b + kPartPairs[i].j * x.b_part;
+    for (int s = 0; s < x.steps; ++s, a += x.a_step, b += x.b_step) {
+      multiply_2x2(a, a + kTileBytes, b, b + x.b_second);
     }
   }
-  constexpr Int64 kStride = kStepKeys * sizeof(float);
-  tile_store<0>(scores, kStride);
-  tile_store<1>(scores + 16, kStride);
-  tile_store<2>(scores + kTileRows * kStepKeys, kStride);
-  tile_store<3>(scores + kTileRows * kStepKeys + 16, kStride);
 }
 
-/// o (32 rows, 32 of its columns, row stride in elements) += p v over the 32-key groups [begin, end) of the step.
-/// values: the tile of the step's first group and these columns; groups are group_bytes apart, parts part_bytes.
-template <int parts>
-FOVEA_WORD void multiply_probabilities_values(const char* p, const char* values, Int64 part_bytes, Int64 group_bytes,
-                                              int begin, int end, float* o, Int64 stride) {
-  const Int64 stride_bytes = stride * static_cast<Int64>(sizeof(float));
-  tile_load<0>(o, stride_bytes);
-  tile_load<1>(o + 16, stride_bytes);
-  tile_load<2>(o + kTileRows * stride, stride_bytes);
-  tile_load<3>(o + kTileRows * stride + 16, stride_bytes);
-  FOVEA_UNROLL
-  for (int i = 0; i < parts; ++i) {
-    FOVEA_UNROLL
-    for (int j = 0; i + j < parts; ++j) {
-      for (int g = begin; g < end; ++g) {
-        const char* a = p + i * kProbabilityPartBytes + g * 2 * kTileBytes;
-        const char* b = values + j * part_bytes + g * group_bytes;
-        multiply_2x2(a, a + kTileBytes, b, b + kTileBytes);
-      }
-    }
+/// c (32 x 32) = or += the sums.
+template <int pairs, bool adds>
+FOVEA_WORD void multiply_block(const Operands& x, float* c, Int64 stride_bytes) {
+  char* const c0 = reinterpret_cast<char*>(c);
+  char* const c2 = c0 + kTileRows * stride_bytes;
+  if constexpr (adds) {
+    tile_load<0>(c0, stride_bytes);
+    tile_load<1>(c0 + kTileRowBytes, stride_bytes);
+    tile_load<2>(c2, stride_bytes);
+    tile_load<3>(c2 + kTileRowBytes, stride_bytes);
+  } else {
+    tile_zero<0>();
+    tile_zero<1>();
+    tile_zero<2>();
+    tile_zero<3>();
   }
-  tile_store<0>(o, stride_bytes);
-  tile_store<1>(o + 16, stride_bytes);
-  tile_store<2>(o + kTileRows * stride, stride_bytes);
-  tile_store<3>(o + kTileRows * stride + 16, stride_bytes);
+  multiply<pairs>(x);
+  tile_store<0>(c0, stride_bytes);
+  tile_store<1>(c0 + kTileRowBytes, stride_bytes);
+  tile_store<2>(c2, stride_bytes);
+  tile_store<3>(c2 + kTileRowBytes, stride_bytes);
 }
 
 }  // namespace fovea::cpu::amx

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Online softmax of a block of scores: rows are queries, lanes are keys. A row keeps its stabiliser until a score
-// exceeds it by kSlack (in powers of two); only then are the horizontal maximum and the rescaling of its sums done. The
-// result is the same softmax: p and the sum share the stabiliser, and p <= 2^8 is as exact in bf16 parts as p <= 1.
+// Online softmax of a block of scores: rows are queries, lanes are keys. A row keeps its stabiliser (the largest
+// visible score when it was set) until a score exceeds it by kSlack, in powers of two; only then are the horizontal
+// maximum and the rescaling of its sums done. The result is the same softmax: p and the sum share the stabiliser, and p
+// up to 2^8 is as exact in bf16 parts as p <= 1.
 #pragma once
 
 #include <immintrin.h>
@@ -25,6 +26,15 @@ struct alignas(64) RowSums {
   float rescale[kBlockRows];     // what o must be multiplied with before this step's values are added
   bool any_rescale;
 };
+
+FOVEA_WORD void clear(RowSums* sums) {
+  __builtin_memset(sums->sum, 0, sizeof(sums->sum));
+  for (int r = 0; r < kBlockRows; ++r) {
+    sums->stabiliser[r] = sums->limit[r] = -kInfinity;
+    sums->rescale[r] = 1.0f;
+  }
+  sums->any_rescale = false;
+}
 
 /// p = 2^(scale_log2 * (score - stabiliser)).
 struct ScoreScale {
@@ -97,14 +107,16 @@ __attribute__((noinline, unused)) static void move_stabiliser(RowSums* sums, int
 /// One row whose keys of this step are all visible.
 template <int parts, bool wants_lse>
 FOVEA_WORD void softmax_row(const float* scores, char* p, RowSums* sums, int row, const ScoreScale& scale) {
-  __m512 x[kStepVectors];
+  __m512 x[kStepVectors], largest[kStepVectors];
   FOVEA_UNROLL
-  for (int i = 0; i < kStepVectors; ++i) x[i] = _mm512_load_ps(scores + i * 16);
-  const __m512 a = _mm512_max_ps(_mm512_max_ps(x[0], x[1]), _mm512_max_ps(x[2], x[3]));
-  const __m512 b = _mm512_max_ps(_mm512_max_ps(x[4], x[5]), _mm512_max_ps(x[6], x[7]));
-  const __m512 largest = _mm512_max_ps(a, b);
-  if (__builtin_expect(_mm512_cmp_ps_mask(largest, _mm512_set1_ps(sums->limit[row]), _CMP_GT_OQ) != 0, 0)) {
-    move_stabiliser(sums, row, largest, scale);
+  for (int i = 0; i < kStepVectors; ++i) largest[i] = x[i] = _mm512_load_ps(scores + i * 16);
+  FOVEA_UNROLL
+  for (int n = kStepVectors / 2; n > 0; n /= 2) {  // a tree: its latency is on the way to everything else
+    FOVEA_UNROLL
+    for (int i = 0; i < n; ++i) largest[i] = _mm512_max_ps(largest[i], largest[i + n]);
+  }
+  if (__builtin_expect(_mm512_cmp_ps_mask(largest[0], _mm512_set1_ps(sums->limit[row]), _CMP_GT_OQ) != 0, 0)) {
+    move_stabiliser(sums, row, largest[0], scale);
   }
   const __m512 factor = _mm512_set1_ps(scale.scale_log2);
   const __m512 offset = _mm512_set1_ps(sums->stabiliser[row] * scale.scale_log2);
