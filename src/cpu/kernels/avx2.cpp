@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kVectors = 3, kWidth = 4, kUnroll = 4;  // 12 accumulators, 3 vectors of rows, 1 broadcast: all 16
 constexpr int kBlockKeys = 128, kMaxTiles = 12;
+constexpr int kDecodeRows = 8, kDecodeVectors = 8;
 
 #include "cpu/kernels/attention_forward.inc"
 

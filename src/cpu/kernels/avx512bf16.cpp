@@ -12,6 +12,7 @@ using namespace avx512;
 
 constexpr int kVectors = 2, kWidth = 8, kUnroll = 4;
 constexpr int kBlockKeys = 128, kMaxTiles = 16;
+constexpr int kDecodeRows = 16, kDecodeVectors = 16;
 
 #include "cpu/kernels/attention_forward.inc"
 

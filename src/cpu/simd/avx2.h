@@ -54,6 +54,8 @@ FOVEA_WORD Vec load(const float* p) { return _mm256_load_ps(p); }
 FOVEA_WORD void store(float* p, Vec v) { _mm256_store_ps(p, v); }
 
 FOVEA_WORD void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+/// To the second-level cache.
+FOVEA_WORD void prefetch_far(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 FOVEA_WORD Vec load_row(const float* p) { return _mm256_loadu_ps(p); }
 FOVEA_WORD Vec load_row(const float* p, int n) { return _mm256_maskload_ps(p, first_lanes(n)); }
@@ -118,6 +120,29 @@ FOVEA_WORD Vec exp2(Vec x) {
   const Vec a = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
   const Vec b = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(exponent, half), bias), 23));
   return select(_mm256_cmp_ps(x, x, _CMP_UNORD_Q), x, mul(mul(p, a), b));
+}
+
+FOVEA_WORD float max_lanes(Vec a) {
+  const __m128 b = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_max_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+FOVEA_WORD float sum_lanes(Vec a) {
+  const __m128 b = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  const __m128 c = _mm_add_ps(b, _mm_movehl_ps(b, b));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+/// Lane i of the result is the sum of the lanes of a[i].
+FOVEA_WORD Vec sum_lanes(Vec (&a)[kLanes]) {
+  FOVEA_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    a[i] = add(_mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]), _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]));
+  }
+  FOVEA_UNROLL
+  for (int i = 0; i < 2; ++i) {
+    a[i] = add(_mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0x44), _mm256_shuffle_ps(a[2 * i], a[2 * i + 1], 0xee));
+  }
+  return add(_mm256_permute2f128_ps(a[0], a[1], 0x20), _mm256_permute2f128_ps(a[0], a[1], 0x31));
 }
 
 /// r[i][j] becomes r[j][i].

@@ -50,6 +50,8 @@ FOVEA_WORD Vec load(const float* p) { return _mm512_load_ps(p); }
 FOVEA_WORD void store(float* p, Vec v) { _mm512_store_ps(p, v); }
 
 FOVEA_WORD void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+/// To the second-level cache.
+FOVEA_WORD void prefetch_far(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T1); }
 
 FOVEA_WORD Vec load_row(const float* p) { return _mm512_loadu_ps(p); }
 FOVEA_WORD Vec load_row(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
@@ -87,6 +89,30 @@ FOVEA_WORD Vec exp2(Vec x) {
   FOVEA_UNROLL
   for (int i = 4; i >= 0; --i) p = fma(p, r, set1(kExp2Floor5[i]));
   return _mm512_scalef_ps(p, x);
+}
+
+FOVEA_WORD float max_lanes(Vec a) { return _mm512_reduce_max_ps(a); }
+FOVEA_WORD float sum_lanes(Vec a) { return _mm512_reduce_add_ps(a); }
+/// Lane i of the result is the sum of the lanes of a[i]: 30 shuffles, half as many as a transposition.
+FOVEA_WORD Vec sum_lanes(Vec (&a)[kLanes]) {
+  FOVEA_UNROLL
+  for (int i = 0; i < 8; ++i) {
+    a[i] = add(_mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]), _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]));
+  }
+  FOVEA_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const __m512d low = _mm512_castps_pd(a[2 * i]), high = _mm512_castps_pd(a[2 * i + 1]);
+    a[i] = add(_mm512_castpd_ps(_mm512_unpacklo_pd(low, high)), _mm512_castpd_ps(_mm512_unpackhi_pd(low, high)));
+  }
+  FOVEA_UNROLL
+  for (int half = 2; half > 0; half /= 2) {
+    FOVEA_UNROLL
+    for (int i = 0; i < half; ++i) {
+      a[i] =
+          add(_mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0x88), _mm512_shuffle_f32x4(a[2 * i], a[2 * i + 1], 0xdd));
+    }
+  }
+  return a[0];
 }
 
 /// r[i][j] becomes r[j][i].

@@ -110,6 +110,8 @@ FOVEA_WORD void from_float(float x, Half* p) {
 }
 
 FOVEA_WORD void prefetch(const void* p) { __builtin_prefetch(p); }
+/// To the second-level cache.
+FOVEA_WORD void prefetch_far(const void* p) { __builtin_prefetch(p, 0, 2); }
 
 template <typename T>
 FOVEA_WORD Vec load_row(const T* p, int n) {
@@ -144,6 +146,16 @@ FOVEA_WORD Vec exp2(Vec x) {
   const Vec a = (Vec)((half + 127) << 23);
   const Vec b = (Vec)((exponent - half + 127) << 23);
   return select(x != x, x, p * a * b);
+}
+
+FOVEA_WORD float max_lanes(Vec a) {
+  const float b = a[0] > a[1] ? a[0] : a[1], c = a[2] > a[3] ? a[2] : a[3];
+  return b > c ? b : c;
+}
+FOVEA_WORD float sum_lanes(Vec a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+/// Lane i of the result is the sum of the lanes of a[i].
+FOVEA_WORD Vec sum_lanes(Vec (&a)[kLanes]) {
+  return Vec{sum_lanes(a[0]), sum_lanes(a[1]), sum_lanes(a[2]), sum_lanes(a[3])};
 }
 
 /// r[i][j] becomes r[j][i].
