@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "cpu/isa.h"
+#include "cuda/architectures.h"
 #include "fovea/version.h"
 
 namespace fovea {
@@ -30,20 +31,19 @@ Runtime::Impl::Impl(const RuntimeOptions& options)
     : settings(settings_of(options)),
       processor(cpu::detect_processor()),
       cpu_isa(cpu::choose_unit(processor, settings.cpu_isa).name),
-      pool(thread_count(settings, processor)) {
+      pool(thread_count(settings, processor)),
+      compiler(jit::compiler_options(settings)) {
   set_log_level(parse_log_level(settings.log_level));
   device_info({});  // refuses an unknown cpu_isa here, where it was given
 }
 
 DeviceInfo Runtime::Impl::device_info(Device device) {
-  check(device.kind == DeviceKind::kCPU, ErrorCode::kUnsupported, "device", "GPU kernels are not built in yet");
+  if (device.kind == DeviceKind::kCUDA) return devices.info(device.index);
   return cpu::device_info(processor, cpu_isa, pool.num_threads());
 }
 
 DeviceInfo Runtime::Impl::described_device(const std::string& architecture) {
-  check(architecture == "cpu", ErrorCode::kInvalidArgument, "architecture",
-        "'{}' is no known architecture; there is cpu", architecture);
-  return device_info({});
+  return architecture == "cpu" ? device_info({}) : cuda::require_architecture(architecture);
 }
 
 Runtime::Runtime(const RuntimeOptions& options) : impl_(std::make_unique<Impl>(options)) {}

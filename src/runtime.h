@@ -8,7 +8,10 @@
 #include "base/settings.h"
 #include "cpu/processor.h"
 #include "cpu/thread_pool.h"
+#include "cuda/devices.h"
+#include "cuda/memory.h"
 #include "fovea/runtime.h"
+#include "jit/compiler.h"
 #include "plan/plan_cache.h"
 
 namespace fovea {
@@ -25,6 +28,10 @@ struct Runtime::Impl {
   cpu::Processor processor;
   std::string cpu_isa;  // the unit that CPU kernels are chosen from: settings.cpu_isa, or the best for this processor
   cpu::ThreadPool pool;
+  // Nothing of these is touched before a call on a GPU. Plans hold loaded kernels, so the devices outlive them.
+  cuda::Devices devices;
+  cuda::WorkspacePool workspaces;
+  jit::Compiler compiler;
   PlanCache attention_plans;
 };
 

@@ -9,6 +9,7 @@
 
 #include "fovea/version.h"
 #include "runtime.h"
+#include "runtime_gpus.h"
 
 namespace fovea {
 namespace {
@@ -27,6 +28,7 @@ std::vector<SettingRow> setting_rows(const Settings& s, int num_threads) {
       {"kernel_dir", s.kernel_dir, given(s.kernel_dir, "FOVEA_KERNEL_DIR")},
       {"nvrtc_library", s.nvrtc_library, given(s.nvrtc_library, "FOVEA_NVRTC")},
       {"cuda_home", s.cuda_home, from(s.cuda_home_from)},
+      {"prebuilt_dir", s.prebuilt_dir, given(s.prebuilt_dir, "FOVEA_PREBUILT")},
       {"log_level", s.log_level.empty() ? "warn" : s.log_level, given(s.log_level, "FOVEA_LOG")},
   };
 }
@@ -36,7 +38,9 @@ std::string size_text(std::int64_t bytes) {
   return bytes >= 1 << 20 ? fmt::format("{} MiB", bytes >> 20) : fmt::format("{} KiB", bytes >> 10);
 }
 
-std::string info_text(const cpu::Processor& p, const std::vector<SettingRow>& rows, int num_threads) {
+std::string info_text(Runtime::Impl& runtime, const std::vector<SettingRow>& rows) {
+  const cpu::Processor& p = runtime.processor;
+  const int num_threads = runtime.pool.num_threads();
   std::string text = fmt::format("fovea {} (compiled by {})\n\nprocessor\n", FOVEA_VERSION_STRING, __VERSION__);
   text += fmt::format("  model          {} ({}, family {}, model {})\n", p.model_name, p.vendor, p.family, p.model);
   text += fmt::format("  cores          {} of {} logical processors; {} threads used{}\n", p.num_cores,
@@ -44,6 +48,7 @@ std::string info_text(const cpu::Processor& p, const std::vector<SettingRow>& ro
   text += fmt::format("  caches         L1 {}, L2 {} per core, L3 {}\n", size_text(p.l1_bytes), size_text(p.l2_bytes),
                       size_text(p.l3_bytes));
   text += fmt::format("  instructions   {}\n", fmt::join(cpu::names_of(p.has), " "));
+  text += gpus_text(runtime);
   text += "\nsettings\n";
   for (const SettingRow& row : rows) {
     text += fmt::format("  {:<14} {:<34} {}\n", row.name, row.value.empty() ? "-" : row.value, row.from);
@@ -51,7 +56,8 @@ std::string info_text(const cpu::Processor& p, const std::vector<SettingRow>& ro
   return text;
 }
 
-std::string info_json(const cpu::Processor& p, const std::vector<SettingRow>& rows, int num_threads) {
+std::string info_json(Runtime::Impl& runtime, const std::vector<SettingRow>& rows) {
+  const cpu::Processor& p = runtime.processor;
   nlohmann::ordered_json j = {{"version", FOVEA_VERSION_STRING}, {"compiler", __VERSION__}};
   j["processor"] = {{"model_name", p.model_name},
                     {"vendor", p.vendor},
@@ -64,7 +70,8 @@ std::string info_json(const cpu::Processor& p, const std::vector<SettingRow>& ro
                     {"l2_bytes", p.l2_bytes},
                     {"l3_bytes", p.l3_bytes},
                     {"instructions", cpu::names_of(p.has)}};
-  j["threads"] = num_threads;
+  j["threads"] = runtime.pool.num_threads();
+  add_gpus_json(j, runtime);
   for (const SettingRow& row : rows) j["settings"][row.name] = {{"value", row.value}, {"from", row.from}};
   return j.dump(2);
 }
@@ -72,9 +79,8 @@ std::string info_json(const cpu::Processor& p, const std::vector<SettingRow>& ro
 }  // namespace
 
 std::string Runtime::info(bool json) {
-  const int num_threads = impl_->pool.num_threads();
-  const std::vector<SettingRow> rows = setting_rows(impl_->settings, num_threads);
-  return json ? info_json(impl_->processor, rows, num_threads) + "\n" : info_text(impl_->processor, rows, num_threads);
+  const std::vector<SettingRow> rows = setting_rows(impl_->settings, impl_->pool.num_threads());
+  return json ? info_json(*impl_, rows) + "\n" : info_text(*impl_, rows);
 }
 
 }  // namespace fovea

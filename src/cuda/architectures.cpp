@@ -82,7 +82,7 @@ DeviceInfo require_architecture(std::string_view name) {
   if (std::optional<DeviceInfo> info = known_architecture(name)) return *info;
   std::string names;
   for (const DeviceInfo& info : known_architectures()) names += (names.empty() ? "" : ", ") + info.architecture;
-  fail(ErrorCode::kInvalidArgument, "arch", "arch is '{}', must be one of {}", name, names);
+  fail(ErrorCode::kInvalidArgument, "arch", "arch is '{}', must be cpu or one of {}", name, names);
 }
 
 std::string architecture_name(int compute_capability) {
