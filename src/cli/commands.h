@@ -33,5 +33,7 @@ void add_info(CLI::App& app, Invocation& invocation);
 void add_explain(CLI::App& app, Invocation& invocation);
 void add_verify(CLI::App& app, Invocation& invocation);
 void add_run(CLI::App& app, Invocation& invocation);
+void add_cache(CLI::App& app, Invocation& invocation);
+void add_prebuild(CLI::App& app, Invocation& invocation);
 
 }  // namespace fovea::cli

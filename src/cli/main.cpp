@@ -104,6 +104,8 @@ int run(int argc, char** argv) {
   add_explain(app, invocation);
   add_verify(app, invocation);
   add_run(app, invocation);
+  add_cache(app, invocation);
+  add_prebuild(app, invocation);
 
   try {
     app.parse(argc, argv);

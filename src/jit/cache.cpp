@@ -131,7 +131,7 @@ void remove_unfinished(const std::string& folder, double older_than, PruneResult
 
 std::optional<CacheEntry> DiskCache::load(const std::string& key) const {
   if (folder_.empty()) return std::nullopt;
-  const std::string path = folder_ + "/" + key + kSuffix;
+  const std::string path = path_of(key);
   const auto bytes = read_all(path);
   if (!bytes) return std::nullopt;
   CacheEntry entry;

@@ -34,6 +34,7 @@ class DiskCache {
   bool store(const std::string& key, const Metadata& metadata, std::span<const std::byte> payload) const;
 
   const std::string& folder() const { return folder_; }
+  std::string path_of(const std::string& key) const { return folder_ + "/" + key + ".kernel"; }
 
  private:
   std::string folder_;

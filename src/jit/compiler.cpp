@@ -31,11 +31,8 @@ std::vector<std::string> options_for(const std::string& architecture) {
 }
 
 Metadata metadata_of(const CompiledKernel& k) {
-  Metadata m = {{"entry", k.entry},
-                {"architecture", k.architecture},
-                {"config", k.config},
-                {"nvrtc", k.nvrtc},
-                {"fovea", FOVEA_VERSION_STRING}};
+  Metadata m = {{"entry", k.entry}, {"architecture", k.architecture}, {"config", k.config},
+                {"nvrtc", k.nvrtc}, {"remarks", k.remarks},           {"fovea", FOVEA_VERSION_STRING}};
   for (const auto& [name, field] : kResourceNames) m[name] = std::to_string(k.resources.*field);
   return m;
 }
@@ -48,6 +45,7 @@ std::shared_ptr<CompiledKernel> from_entry(CacheEntry entry) {
     if (std::from_chars(text.data(), text.data() + text.size(), k->resources.*field).ec != std::errc()) return nullptr;
   }
   k->nvrtc = entry.metadata["nvrtc"];
+  k->remarks = entry.metadata["remarks"];
   k->cubin = std::move(entry.payload);
   return k;
 }
@@ -199,6 +197,7 @@ std::shared_ptr<CompiledKernel> Compiler::run_nvrtc(const Request& request) {
   }
   k->cubin = std::move(output.cubin);
   k->resources = parse_resources(output.log, request.unit.entry);
+  k->remarks = fmt::format("{}", fmt::join(pipeline_remarks(output.log), "; "));
   k->nvrtc = nvrtc().version();
   k->log = std::move(output.log);
   log(LogLevel::kInfo, "compiled {} in {:.0f} ms: {} registers, {} bytes of code", what, k->compile_ms,

@@ -28,7 +28,8 @@ struct CompiledKernel {
   std::string config;  // of the unit
   std::vector<std::byte> cubin;
   Resources resources;
-  std::string nvrtc;  // the version that compiled it
+  std::string remarks;  // pipeline_remarks of the log, kept with the entry; empty in good code
+  std::string nvrtc;    // the version that compiled it
   std::string key;
   Origin origin = Origin::kCompiled;
   double compile_ms = 0;  // 0 unless kCompiled
