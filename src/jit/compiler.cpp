@@ -27,7 +27,9 @@ constexpr std::pair<const char*, int Resources::*> kResourceNames[] = {
     {"spill_loads", &Resources::spill_load_bytes}};
 
 std::vector<std::string> options_for(const std::string& architecture) {
-  return {"--gpu-architecture=" + architecture, "--std=c++20", "-lineinfo", "--ptxas-options=-v"};
+  // Shared headers are written for the host too: what they do not mark is for the device here.
+  return {"--gpu-architecture=" + architecture, "--std=c++20", "--device-as-default-execution-space", "-lineinfo",
+          "--ptxas-options=-v"};
 }
 
 Metadata metadata_of(const CompiledKernel& k) {
