@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/isa.h"
 #include "fovea/version.h"
 #include "runtime.h"
 #include "runtime_gpus.h"
@@ -48,6 +49,7 @@ std::string info_text(Runtime::Impl& runtime, const std::vector<SettingRow>& row
   text += fmt::format("  caches         L1 {}, L2 {} per core, L3 {}\n", size_text(p.l1_bytes), size_text(p.l2_bytes),
                       size_text(p.l3_bytes));
   text += fmt::format("  instructions   {}\n", fmt::join(cpu::names_of(p.has), " "));
+  text += fmt::format("  kernels        {} (it runs {})\n", runtime.cpu_isa, cpu::names_of_runnable_units(p));
   text += gpus_text(runtime);
   text += "\nsettings\n";
   for (const SettingRow& row : rows) {
@@ -70,6 +72,10 @@ std::string info_json(Runtime::Impl& runtime, const std::vector<SettingRow>& row
                     {"l2_bytes", p.l2_bytes},
                     {"l3_bytes", p.l3_bytes},
                     {"instructions", cpu::names_of(p.has)}};
+  j["isa"] = runtime.cpu_isa;  // of the CPU kernels
+  for (const cpu::Unit& unit : cpu::units()) {
+    if (unit.runs_on(p.has)) j["runnable_isas"].push_back(unit.name);
+  }
   j["threads"] = runtime.pool.num_threads();
   add_gpus_json(j, runtime);
   for (const SettingRow& row : rows) j["settings"][row.name] = {{"value", row.value}, {"from", row.from}};

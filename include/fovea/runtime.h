@@ -11,7 +11,7 @@ namespace fovea {
 
 /// What can be set; an empty string or 0 means: the environment variable named beside it, else the default.
 struct RuntimeOptions {
-  int num_threads = 0;     ///< FOVEA_NUM_THREADS, OMP_NUM_THREADS; default: the processors this process may use
+  int num_threads = 0;     ///< FOVEA_NUM_THREADS, OMP_NUM_THREADS; default: the cores this process may use
   std::string cpu_isa;     ///< FOVEA_CPU_ISA: baseline, avx2, avx512, avx512bf16, amx; default: the best there is
   std::string cache_dir;   ///< FOVEA_CACHE_DIR; default $XDG_CACHE_HOME/fovea or ~/.cache/fovea
   std::string kernel_dir;  ///< FOVEA_KERNEL_DIR: a tree like this one to read kernels from; default: the embedded texts
