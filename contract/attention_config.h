@@ -37,4 +37,7 @@ constexpr int forward_sm80_shared_bytes(const AttentionConfig& c) {
   return 2 * (inputs > output ? inputs : output);
 }
 
+/// Shared memory of attention_forward_fp32: 64 x 64 chunks of q, of k or v, and of the weights, in padded rows.
+constexpr int forward_fp32_shared_bytes() { return 3 * 64 * 68 * 4; }
+
 }  // namespace fovea

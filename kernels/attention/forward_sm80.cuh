@@ -12,6 +12,7 @@
 #include "kernels/block/online_softmax.cuh"
 #include "kernels/pipeline/tile_copy.cuh"
 #include "kernels/ptx/shared_address.cuh"
+#include "kernels/tile/convert.cuh"
 #include "kernels/tile/fragment.cuh"
 
 namespace fovea {
@@ -81,9 +82,9 @@ struct ForwardSm80 {
   // ---- produce: global to shared memory
 
   __device__ void load_query() {
-    const auto* q = static_cast<const unsigned short*>(args.query.q) + work.batch * args.query.stride_batch;
+    const auto* q = static_cast<const unsigned short*>(args.query.q);
     if constexpr (!config.packs_heads) {
-      q += (work.sequence.q_first + work.row_first) * args.query.stride_row + work.head * args.query.stride_head;
+      q += work.query_offset(args.query, 0);
       QueryCopy copy;
       copy.begin(shared, {q, args.query.stride_row, work.rows, args.head_dim_qk}, threadIdx.x);
       copy.finish(shared, threadIdx.x);
@@ -91,9 +92,8 @@ struct ForwardSm80 {
 #pragma unroll 1
       for (int piece = threadIdx.x; piece < QueryCopy::kPieces; piece += kThreads) {
         const int r = piece / QueryCopy::kPiecesPerRow;
-        const RowSource row = {q + (work.sequence.q_first + work.query(r)) * args.query.stride_row +
-                                   work.head_of(r) * args.query.stride_head,
-                               0, r < work.rows ? config.block_q : 0, args.head_dim_qk};
+        const RowSource row = {q + work.query_offset(args.query, r), 0, r < work.rows ? config.block_q : 0,
+                               args.head_dim_qk};
         const int bytes = QueryCopy::source_bytes(row, piece);
         QueryCopy::copy_piece(shared + QueryCopy::shared_offset(piece), bytes ? QueryCopy::address(row, piece) : q,
                               bytes);
@@ -223,20 +223,20 @@ struct ForwardSm80 {
     constexpr int kElements = config.block_k * config.head_dim_v;
     bool found = false;
 #pragma unroll 1
-    for (int i = threadIdx.x; i < kElements; i += kThreads) found |= non_finite(v[i]);
+    for (int i = threadIdx.x; i < kElements; i += kThreads) found |= non_finite<config.dtype>(v[i]);
     if (!__syncthreads_or(found)) return;
 #pragma unroll 1
     for (int key = 0; key < config.block_k; ++key) {
 #pragma unroll
       for (int n = 0; n < kValueTiles; ++n) {
         const unsigned short* pair = v + Layout::offset_bytes(key, n) / 2 + 2 * (lane % 4);
-        if (!non_finite(pair[0]) && !non_finite(pair[1])) continue;
+        if (!non_finite<config.dtype>(pair[0]) && !non_finite<config.dtype>(pair[1])) continue;
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
           for (int i = 0; i < 4; ++i) {
-            if (non_finite(pair[i & 1]) && visible(row(m, i / 2)).contains(key_first + key)) {
-              o[m][n][i] += to_float(pair[i & 1]);
+            if (non_finite<config.dtype>(pair[i & 1]) && visible(row(m, i / 2)).contains(key_first + key)) {
+              o[m][n][i] += to_float<config.dtype>(pair[i & 1]);
             }
           }
         }
@@ -245,18 +245,10 @@ struct ForwardSm80 {
     __syncthreads();
 #pragma unroll 1
     for (int i = threadIdx.x; i < kElements; i += kThreads) {
-      if (non_finite(v[i])) v[i] = 0;
+      if (non_finite<config.dtype>(v[i])) v[i] = 0;
     }
     __syncthreads();
   }
-  __device__ static bool non_finite(unsigned short x) {
-    constexpr unsigned kExponent = config.dtype == DType::kBF16 ? 0x7f80u : 0x7c00u;
-    return (x & kExponent) == kExponent;
-  }
-  __device__ static float to_float(unsigned short x) {
-    return config.dtype == DType::kBF16 ? __int_as_float(static_cast<int>(x) << 16) : cvt_f32_f16(x);
-  }
-
   // ---- the loop over keys
 
   __device__ void multiply_keys(Scores& s, const Query& kept, const Patterns& patterns, unsigned k) const {
@@ -383,16 +375,16 @@ struct ForwardSm80 {
   // ---- epilogue
 
   __device__ static bool all_finite(const Output& o) {
-    float probe = 0.0f;  // 0 * x is NaN exactly when x is not finite
+    float probe[4] = {};  // 0 * x is NaN exactly when x is not finite; four chains, since one is as long as o
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
       for (int n = 0; n < kValueTiles; ++n) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) probe = fmaf(o[m][n][i], 0.0f, probe);
+        for (int i = 0; i < 4; ++i) probe[i] = fmaf(o[m][n][i], 0.0f, probe[i]);
       }
     }
-    return probe == 0.0f;
+    return probe[0] + probe[1] + probe[2] + probe[3] == 0.0f;
   }
 
   /// Divides o by the row sums and writes the lse.
@@ -401,31 +393,21 @@ struct ForwardSm80 {
     for (int m = 0; m < kRowTiles; ++m) {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
-        const float sum = quad_sum(softmax.sum[m][r]);
+        const float sum = lanes_sum<4>(softmax.sum[m][r]);
         const int at = row(m, r), q = work.query(at);
         const bool empty = sum == 0.0f || q >= work.sequence.seqlen_q;
-        const float factor = empty ? 0.0f : 1.0f / sum;
+        const float factor = empty ? 0.0f : rcp_approx(sum);
 #pragma unroll
         for (int n = 0; n < kValueTiles; ++n) {
           o[m][n][2 * r] = empty ? 0.0f : o[m][n][2 * r] * factor;
           o[m][n][2 * r + 1] = empty ? 0.0f : o[m][n][2 * r + 1] * factor;
         }
-        if ((config.has_lse || config.is_split) && lane % 4 == 0 && at < work.rows && work.v_first == 0) {
+        if ((config.has_lse || config.is_split) && lane % 4 == 0) {
           const float lse = empty ? -__int_as_float(0x7f800000) : kLn2 * softmax.max_log2[m][r] + logf(sum);
-          if constexpr (config.is_split) {
-            args.split.partial_lse[partial_row(at)] = lse;
-          } else {
-            args.output.lse[work.batch * args.output.lse_stride_batch + work.head_of(at) * args.output.lse_stride_head +
-                            work.sequence.q_first + q] = lse;
-          }
+          work.template store_lse<config>(args, at, lse);
         }
       }
     }
-  }
-  __device__ Int64 partial_row(int row) const {
-    const Int64 head =
-        (static_cast<Int64>(work.split) * args.batch + work.batch) * args.num_heads_q + work.head_of(row);
-    return head * args.query.seqlen + work.query(row);
   }
 
   __device__ void store_partial(const Output& o) const {
@@ -435,7 +417,7 @@ struct ForwardSm80 {
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         if (row(m, r) >= work.rows) continue;
-        float* to = args.split.partial_o + partial_row(row(m, r)) * args.head_dim_v + work.v_first;
+        float* to = args.split.partial_o + work.partial_row(args, row(m, r)) * args.head_dim_v + work.v_first;
 #pragma unroll
         for (int n = 0; n < kValueTiles; ++n) {
           const int column = 8 * n + 2 * (lane % 4);
@@ -471,9 +453,8 @@ struct ForwardSm80 {
     for (int i = lane; i < 16 * kRowTiles * Layout::kChunks; i += 32) {
       const int at = first_row() + i / Layout::kChunks, chunk = i % Layout::kChunks;
       if (at >= work.rows) break;
-      auto* to = static_cast<unsigned short*>(args.output.o) + work.batch * args.output.stride_batch +
-                 (work.sequence.q_first + work.query(at)) * args.output.stride_row +
-                 work.head_of(at) * args.output.stride_head + work.v_first + 8 * chunk;
+      auto* to =
+          static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, at) + work.v_first + 8 * chunk;
       const auto* from = reinterpret_cast<const uint4*>(tile + Layout::offset_bytes(at, chunk));
       if (config.copy_bytes == 16 && 8 * chunk + 8 <= columns) {
         *reinterpret_cast<uint4*>(to) = *from;

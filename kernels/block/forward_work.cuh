@@ -24,6 +24,28 @@ struct ForwardWork {
 
   __device__ int query(int row) const { return (row_first + row) / group; }
   __device__ int head_of(int row) const { return head + (row_first + row) % group; }
+  /// Element of q and of o at which a row begins; for o without v_first.
+  __device__ Int64 query_offset(const QueryArgs& q, int row) const {
+    return batch * q.stride_batch + (sequence.q_first + query(row)) * q.stride_row + head_of(row) * q.stride_head;
+  }
+  __device__ Int64 output_offset(const OutputArgs& o, int row) const {
+    return batch * o.stride_batch + (sequence.q_first + query(row)) * o.stride_row + head_of(row) * o.stride_head;
+  }
+  /// Row of the partial results.
+  __device__ Int64 partial_row(const AttentionArgs& args, int row) const {
+    const Int64 of_head = (static_cast<Int64>(split) * args.batch + batch) * args.num_heads_q + head_of(row);
+    return of_head * args.query.seqlen + query(row);
+  }
+  template <AttentionConfig config>
+  __device__ void store_lse(const AttentionArgs& args, int row, float lse) const {
+    if (row >= rows || v_first > 0) return;
+    if constexpr (config.is_split) {
+      args.split.partial_lse[partial_row(args, row)] = lse;
+    } else if constexpr (config.has_lse) {
+      args.output.lse[batch * args.output.lse_stride_batch + head_of(row) * args.output.lse_stride_head +
+                      sequence.q_first + query(row)] = lse;
+    }
+  }
 };
 
 template <AttentionConfig config>

@@ -6,20 +6,10 @@
 #pragma once
 
 #include "contract/dtype.h"
+#include "kernels/block/warp_reduce.cuh"
 #include "kernels/ptx/math.cuh"
 
 namespace fovea {
-
-inline constexpr unsigned kWholeWarp = 0xffffffffu;
-
-__device__ inline float quad_max(float x) {
-  x = fmaxf(x, __shfl_xor_sync(kWholeWarp, x, 1));
-  return fmaxf(x, __shfl_xor_sync(kWholeWarp, x, 2));
-}
-__device__ inline float quad_sum(float x) {
-  x += __shfl_xor_sync(kWholeWarp, x, 1);
-  return x + __shfl_xor_sync(kWholeWarp, x, 2);
-}
 
 template <int row_tiles>
 struct OnlineSoftmax {
@@ -59,7 +49,7 @@ struct OnlineSoftmax {
       for (int m = 0; m < row_tiles; ++m) {
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
-          const float raised = fmaxf(max_log2[m][r], quad_max(largest[m][r]) * scale_log2);
+          const float raised = fmaxf(max_log2[m][r], lanes_max<4>(largest[m][r]) * scale_log2);
           // Never 0: an infinite o must stay infinite, and 2^-126 of a finite one is nothing.
           const float factor = fmaxf(ex2_approx(max_log2[m][r] - raised), 0x1p-126f);
           max_log2[m][r] = raised;

@@ -42,9 +42,11 @@ struct TileCopy {
     return Layout::offset_bytes(piece / kPiecesPerRow, byte / 16) + byte % 16;
   }
   __device__ static unsigned pass_offset(int pass, int thread) {
-    // The swizzle repeats every 8 rows, so that one computed offset serves all passes.
-    if constexpr (kRowsPerPass > 0 && kRowsPerPass % 8 == 0) {
-      return shared_offset(thread) + pass * kRowsPerPass * Layout::kRowBytes;
+    // The swizzle repeats every 8 rows, so that one or a few computed offsets serve all passes.
+    if constexpr (kRowsPerPass % 8 == 0 || 8 % max_of(kRowsPerPass, 1) == 0) {
+      constexpr int kRepeat = kRowsPerPass >= 8 ? 1 : 8 / max_of(kRowsPerPass, 1);
+      constexpr int kBytes = kRepeat * kRowsPerPass * Layout::kRowBytes;
+      if (kRowsPerPass > 0) return shared_offset(pass % kRepeat * threads + thread) + pass / kRepeat * kBytes;
     }
     return shared_offset(pass * threads + thread);
   }

@@ -4,7 +4,6 @@
 
 #include "contract/dtype.h"
 #include "kernels/ptx/ldmatrix.cuh"
-#include "kernels/ptx/math.cuh"
 #include "kernels/ptx/mma.cuh"
 #include "kernels/tile/swizzle.cuh"
 
@@ -34,20 +33,6 @@ struct FragmentPattern {
            column_block / kGroups * (kGroups * 32);
   }
 };
-
-/// Two floats to two elements, low in the low half.
-template <DType dtype>
-__device__ inline unsigned pack(float low, float high) {
-  if constexpr (dtype == DType::kBF16) {
-    return cvt_rn_bf16x2(high, low);
-  } else {
-#if __CUDA_ARCH__ >= 800
-    return cvt_rn_f16x2(high, low);
-#else
-    return cvt_rn_f16(low) | static_cast<unsigned>(cvt_rn_f16(high)) << 16;
-#endif
-  }
-}
 
 /// c += a b for 16 x 16 by 16 x 8. Turing multiplies 16 x 8 by 8 x 8: the halves of the same fragments.
 template <DType dtype>

@@ -8,6 +8,8 @@
 
 namespace fovea {
 
+extern const AttentionKernel attention_forward_sm80;
+extern const AttentionKernel attention_forward_fp32;
 extern const AttentionKernel attention_forward_cpu;
 
 /// In order of preference: the first that supports a problem runs it.
