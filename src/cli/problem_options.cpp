@@ -202,9 +202,10 @@ AttentionTensors tensors_without_data(const CallShape& shape, Layout layout) {
   return t;
 }
 
-bool names_a_shape(const CLI::App& command, bool dtype_counts) {
+bool describes_a_problem(const CLI::App& command, bool dtype_counts) {
   for (const char* name :
-       {"--batch", "--seqlen", "--seqlen-q", "--seqlen-k", "--heads", "--heads-q", "--heads-kv", "--head-dim"}) {
+       {"--batch", "--seqlen", "--seqlen-q", "--seqlen-k", "--heads", "--heads-q", "--heads-kv", "--head-dim", "--lse",
+        "--causal", "--window", "--top-left", "--softcap", "--scale", "--layout"}) {
     if (command.count(name) > 0) return true;
   }
   return dtype_counts && command.count("--dtype") > 0;

@@ -73,7 +73,8 @@ void fill_in_lengths(const CallShape& shape, AttentionOptions& options);
 /// cu_seqlens is null too.
 AttentionTensors tensors_without_data(const CallShape& shape, Layout layout);
 
-/// True when a shape was named on the command line (so that no default table is meant).
-bool names_a_shape(const CLI::App& command, bool dtype_counts = true);
+/// True when an option on the command line describes a problem, so that no default table is meant. --dtype alone may
+/// choose rows of a table.
+bool describes_a_problem(const CLI::App& command, bool dtype_counts = true);
 
 }  // namespace fovea::cli

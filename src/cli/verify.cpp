@@ -30,7 +30,7 @@ constexpr int kDefaultSeqlen = 1024;
 struct VerifyOptions {
   CallOptions call;
   ShapeOptions shape;
-  bool has_shape = false;
+  bool has_problem = false;
   std::string inputs = "all";
   std::int64_t rows = 512;
 };
@@ -43,7 +43,7 @@ struct VerifyResult {
 std::vector<VerifyCase> cases_of(const VerifyOptions& options) {
   std::vector<VerifyCase> cases;
   AttentionOptions call = resolve_call(options.call);
-  if (!options.has_shape) {
+  if (!options.has_problem) {
     cases = default_verify_cases();
     for (VerifyCase& c : cases) {
       fill_in_lengths(c.shape, c.options);
@@ -183,7 +183,7 @@ void add_verify(CLI::App& app, Invocation& invocation) {
       "  fovea verify attention --seqlen 4096 --heads 32/8 --causal --dtype fp16\n"
       "Exits with 1 when a case fails.");
   command->callback([command, options, &invocation] {
-    options->has_shape = names_a_shape(*command);
+    options->has_problem = describes_a_problem(*command);
     invocation.action = [options, &invocation] { return run_verify(*options, invocation.json); };
   });
 }

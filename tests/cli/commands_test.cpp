@@ -90,6 +90,10 @@ TEST(Verify, one_kind_of_inputs_can_be_asked_for) {
   EXPECT_EQ(run_fovea("verify attention --inputs flat").exit_code, 2);
 }
 
+TEST(Verify, an_option_of_the_call_describes_a_problem_too) {
+  EXPECT_EQ(run_fovea("verify attention --softcap -1").exit_code, 2);
+}
+
 TEST(Verify, the_default_table_passes) {
   const CommandResult result = run_fovea("verify attention --rows 64");
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
@@ -110,6 +114,12 @@ TEST(Bench, a_described_problem_gives_time_rate_and_share_of_peak) {
   std::ostringstream written;
   written << std::ifstream(file).rdbuf();
   EXPECT_EQ(nlohmann::json::parse(written.str(), nullptr, false), document);
+}
+
+TEST(Bench, an_output_folder_that_is_not_there_is_refused_before_the_work) {
+  const CommandResult result = run_fovea("bench attention --quick --output /nonexistent/folder/result.json");
+  EXPECT_EQ(result.exit_code, 2);
+  EXPECT_EQ(result.out, "");
 }
 
 TEST(Bench, one_query_is_measured_in_bytes) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ constexpr int kDefaultSeqlen = 4096;
 struct BenchOptions {
   CallOptions call;
   ShapeOptions shape;
-  bool has_shape = false;  // one problem is described
+  bool has_problem = false;
   bool has_dtype = false;  // only rows of this dtype
   bool quick = false;
   std::string output;
@@ -36,7 +37,7 @@ struct BenchOptions {
 
 std::vector<BenchCase> cases_of(const BenchOptions& options) {
   const AttentionOptions call = resolve_call(options.call);
-  if (options.has_shape) return {{resolve_shape(options.shape, kDefaultSeqlen), call}};
+  if (options.has_problem) return {{resolve_shape(options.shape, kDefaultSeqlen), call}};
   std::vector<BenchCase> cases = default_bench_cases(options.quick);
   if (options.has_dtype) {
     const DType dtype = parse_dtype(options.shape.dtype);
@@ -114,14 +115,10 @@ nlohmann::ordered_json json_of(const Machine& m, const std::string& info_json) {
   return j;
 }
 
-void write_file(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text.data(), text.size());
-  file.commit();
-}
-
 int run_bench(const BenchOptions& options, bool json) {
   const std::vector<BenchCase> cases = cases_of(options);
+  std::optional<AtomicFile> output;  // opened first: a folder that is not there is known before the work
+  if (!options.output.empty()) output.emplace(options.output);
   Runtime runtime(runtime_options(options.call));
   const MachineSummary summary = machine_summary(runtime);
   cpu::ThreadPool pool(summary.num_threads);
@@ -143,10 +140,13 @@ int run_bench(const BenchOptions& options, bool json) {
   }
   if (!json) print_footer(rows);
   warn_if_busy(rows);
-  if (!json && options.output.empty()) return kDone;
   const nlohmann::ordered_json document = {{"machine", json_of(machine, summary.info_json)}, {"rows", json_rows}};
-  if (json) fmt::print("{}\n", document.dump(2));
-  if (!options.output.empty()) write_file(options.output, document.dump(2) + "\n");
+  const std::string text = document.dump(2) + "\n";
+  if (json) fmt::print("{}", text);
+  if (output) {
+    output->write(text.data(), text.size());
+    output->commit();
+  }
   return kDone;
 }
 
@@ -171,8 +171,7 @@ void add_bench(CLI::App& app, Invocation& invocation) {
       "  fovea bench attention --output bench/results/here.json");
   command->callback([command, options, &invocation] {
     options->has_dtype = command->count("--dtype") > 0;
-    options->has_shape = names_a_shape(*command, /*dtype_counts=*/false) || command->count("--causal") > 0 ||
-                         command->count("--window") > 0;
+    options->has_problem = describes_a_problem(*command, /*dtype_counts=*/false);
     invocation.action = [options, &invocation] { return run_bench(*options, invocation.json); };
   });
 }
