@@ -6,6 +6,15 @@
 // the next 16 keys are computed between the products of the last 16. Steps that no row of the warp may see are skipped.
 // Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: if o ends up non-finite, the
 // block starts again with v cleaned (see admit_non_finite), at no cost to the usual run.
+//
+// As compiled for sm_90a (NVRTC 13.0, bf16): d = 64, 128 x 128 keys, 247 registers, 80 KiB; d = 128 unmasked 128 x 64,
+// 255 registers, 64 KiB; d = 128 masked 128 x 64 in steps of 32, 255 registers, 96 KiB; d = 256 unmasked 64 x 64, 253
+// registers, 96 KiB: two blocks of four warps per SM each; d = 256 masked 128 x 64, 253 registers, 192 KiB, one of
+// eight. Registers bound them all: o and the scores alone take 160 to 192. What spills are addresses and row maxima,
+// touched once per block of keys; keeping fewer registers of q or shorter steps is slower (docs/kernels).
+// Spills: attention_forward_sm80 | * | * | 160 bytes | addresses and row maxima, once per block of keys
+// Spills: attention_forward_sm80 | * | .head_dim_v = 256 | 400 bytes | o takes 128 registers whatever the tile
+// Spills: attention_forward_sm80 | sm_75 | .head_dim_v = 256 | 1000 bytes | copies wait in registers on Turing
 #pragma once
 
 #include "kernels/block/forward_work.cuh"
