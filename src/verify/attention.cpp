@@ -80,7 +80,7 @@ AttentionReport verify_attention(const AttentionArgs& args, const ExpectedAttent
   AttentionReport report;
   for (const ExpectedAttention::Row& row : expected.rows) compare_row(args, expected.dtype, row, report);
   report.o_limit = tolerance_of(report.o, expected.dtype);
-  report.lse_limit = tolerance_of(report.lse, DType::kF32);
+  report.lse_limit = tolerance_of_lse(report.lse);
   report.passed = passes(report.o, report.o_limit) && passes(report.lse, report.lse_limit);
   return report;
 }

@@ -25,8 +25,14 @@ FOVEA_WORD Vec select(Mask m, Vec yes, Vec no) { return (Vec)((m & (Mask)yes) | 
 FOVEA_WORD Vec max(Vec a, Vec b) { return select(a > b, a, b); }
 /// a * b + c; rounded once where the processor has the instruction.
 FOVEA_WORD Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
-/// a * b - c
-FOVEA_WORD Vec fms(Vec a, Vec b, Vec c) { return a * b - c; }
+/// a * b - c, the product exact: the softmax subtracts a stabiliser near it, and a rounding of scores in the tens would
+/// become an error of the weight (RMS 1.6 x that of the plain method, measured with softcap).
+FOVEA_WORD Vec fms(Vec a, Vec b, Vec c) {
+  typedef double Wide __attribute__((vector_size(32)));
+  const Wide difference =
+      __builtin_convertvector(a, Wide) * __builtin_convertvector(b, Wide) - __builtin_convertvector(c, Wide);
+  return __builtin_convertvector(difference, Vec);
+}
 /// c - a * b
 FOVEA_WORD Vec fnma(Vec a, Vec b, Vec c) { return c - a * b; }
 FOVEA_WORD Vec abs(Vec a) { return (Vec)((Bits)a & 0x7fffffffu); }
