@@ -35,6 +35,7 @@ check:
 	tools/test_checks
 	tools/check_includes
 	tools/check_text
+	tools/results_table --check
 	tools/check_lines
 	tools/check_headers
 	tools/check_isa $(BUILD)
@@ -75,8 +76,9 @@ bench-all:  ## measure attention on this machine, and against PyTorch where it c
 	@tools/install_packages build
 	@$(CONFIGURE) -S . -B $(BUILD)
 	ninja -C $(BUILD) -j $(JOBS) fovea_cli src/libfovea.so
-	$(BUILD)/fovea bench attention
-	@if python3 -c 'import torch' 2>/dev/null; then python3 bench/attention_cpu_vs_torch.py --library $(BUILD)/src/libfovea.so; \
+	$(BUILD)/fovea bench attention --output $(BUILD)/bench_attention.json
+	@if python3 -c 'import torch' 2>/dev/null; then \
+	  python3 bench/attention_cpu_vs_torch.py --library $(BUILD)/src/libfovea.so --output $(BUILD)/attention_cpu_vs_torch.json; \
 	else echo "PyTorch cannot be imported by python3: no comparison (pip install torch)"; fi
 
 fuzz:  ## each libFuzzer target (file readers, checks of a call) for FUZZ_SECONDS, default 60
