@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention forward in true fp32 (FFMA, no TF32), for every architecture. A block of 256 threads owns block_q = 64 rows.
-// Thread (x, y) of 16 x 16 holds scores of rows 4 y .. 4 y + 3 and keys x, x + 16, x + 32, x + 48, and of o the same
-// rows and columns 4 x .. 4 x + 3 of every 64. q, k and v pass through shared memory in chunks of 64 columns, the
+// Attention forward in true fp32 (FFMA, no TF32), for every architecture. A block of 256 threads owns block_q = 64
+// rows. Thread (x, y) of 16 x 16 holds scores of rows 4 y .. 4 y + 3 and keys x, x + 16, x + 32, x + 48, and of o the
+// same rows and columns 4 x .. 4 x + 3 of every 64. q, k and v pass through shared memory in chunks of 64 columns, the
 // weights p as a 64 x 64 tile: 51 KiB whatever the head dimension. 128 registers up to head_dim_v 128 (two blocks per
 // SM), 210 to 255 beyond (one). Loads are not yet overlapped with the arithmetic.
 // Spills: attention_forward_fp32 | * | .blocks_per_sm = 2 | 240 bytes | row addresses, once per chunk of 64 columns
