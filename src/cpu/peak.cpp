@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "base/check.h"
 #include "base/math.h"
@@ -46,6 +47,33 @@ Int64 rounds_per_piece(const FlopLoop& loop) {
     if (seconds > kReadingSeconds / 16)
       return std::max<Int64>(1, static_cast<Int64>(static_cast<double>(rounds) * (kReadingSeconds / 8) / seconds));
     rounds *= 2;
+  }
+}
+
+/// The whole kReadAlignment blocks inside each span.
+std::vector<MemorySpan> aligned_parts(std::span<const MemorySpan> spans) {
+  std::vector<MemorySpan> parts;
+  for (const MemorySpan& span : spans) {
+    const auto first = reinterpret_cast<std::uintptr_t>(span.data);
+    const auto skipped = static_cast<std::int64_t>(-first % static_cast<std::uintptr_t>(AlignedBuffer::kCacheLine));
+    const std::int64_t bytes = (span.size_bytes - skipped) / kReadAlignment * kReadAlignment;
+    if (bytes > 0) parts.push_back({static_cast<const char*>(span.data) + skipped, bytes});
+  }
+  return parts;
+}
+
+/// Bytes [first, first + n) of the spans laid end to end.
+void read_range(const Peaks& peaks, const std::vector<MemorySpan>& spans, std::int64_t first, std::int64_t n,
+                std::int64_t prefetch) {
+  for (const MemorySpan& span : spans) {
+    const std::int64_t here = std::min(n, span.size_bytes - first);
+    if (here > 0) {
+      keep(peaks.read(static_cast<const char*>(span.data) + first, here, prefetch));
+      n -= here;
+      first += here;
+    }
+    first -= span.size_bytes;
+    if (n == 0) return;
   }
 }
 
@@ -94,25 +122,29 @@ ReadBuffer::ReadBuffer(ThreadPool& pool, std::int64_t bytes)
 }
 
 double ReadBuffer::measure(ThreadPool& pool, const Peaks& peaks) const {
-  const std::int64_t threads = pool.num_threads();
-  // Buffers that fit into caches: one piece per thread, read over and over, so that each stays in its core's cache.
-  const std::int64_t part = round_up((bytes_ + threads - 1) / threads, kReadAlignment);
+  const MemorySpan all = {memory_.data(), bytes_};
+  return measure_read_bandwidth(pool, peaks, {&all, 1});
+}
+
+double measure_read_bandwidth(ThreadPool& pool, const Peaks& peaks, std::span<const MemorySpan> spans) {
+  const std::vector<MemorySpan> aligned = aligned_parts(spans);
+  std::int64_t total = 0;
+  for (const MemorySpan& span : aligned) total += span.size_bytes;
+  if (total == 0) return 0;
+  const std::int64_t part = round_up((total + pool.num_threads() - 1) / pool.num_threads(), kReadAlignment);
+  // What fits into caches: one part per thread, several times, so that each stays in its core's cache.
   const bool is_small = part <= 4 * kPieceBytes;
   const std::int64_t piece_bytes = is_small ? part : kPieceBytes;
-  const std::int64_t pieces = (bytes_ + piece_bytes - 1) / piece_bytes;
-  const std::int64_t passes = is_small ? std::max<std::int64_t>(1, 32 * kPieceBytes / part) : 1;
+  const std::int64_t passes = is_small ? std::max<std::int64_t>(1, 16 * kPieceBytes / part) : 1;
   double best = 0;
-  for (int reading = 0; reading < kReadings; ++reading) {
-    for (const std::int64_t prefetch : {0, 1 << 10, 1 << 12, 1 << 14}) {
-      const auto read_piece = [&](std::int64_t piece, Scratch&) {
-        const std::int64_t first = piece * piece_bytes;
-        const char* data = static_cast<const char*>(memory_.data()) + first;
-        const std::int64_t n = std::min(piece_bytes, bytes_ - first);
-        for (std::int64_t pass = 0; pass < passes; ++pass) keep(peaks.read(data, n, prefetch));
-      };
-      const double seconds = seconds_of([&] { pool.run(pieces, read_piece); });
-      best = std::max(best, static_cast<double>(bytes_ * passes) / seconds);
-    }
+  for (const std::int64_t prefetch : {0, 0, 1 << 10, 1 << 12, 1 << 14}) {
+    const auto read_piece = [&](std::int64_t piece, Scratch&) {
+      for (std::int64_t pass = 0; pass < passes; ++pass) {
+        read_range(peaks, aligned, piece * piece_bytes, std::min(piece_bytes, total - piece * piece_bytes), prefetch);
+      }
+    };
+    const double seconds = seconds_of([&] { pool.run((total + piece_bytes - 1) / piece_bytes, read_piece); });
+    best = std::max(best, static_cast<double>(total * passes) / seconds);
   }
   return best;
 }

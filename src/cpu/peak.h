@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "cpu/kernels/peaks.h"
@@ -22,13 +23,22 @@ const FlopLoop& flop_loop(std::string_view isa, DType dtype);
 /// milliseconds in all. Clocks change within seconds: take it just before what it is compared with.
 double measure_flops(ThreadPool& pool, const FlopLoop& loop);
 
-/// Memory to read, huge pages where the system gives them, first touched by the pool's threads.
+struct MemorySpan {
+  const void* data;
+  std::int64_t size_bytes;
+};
+
+/// Bytes per second with which all threads together read the spans, each thread its part: the best of several passes,
+/// with and without software prefetch. Give it the memory that a kernel reads: only then do both find it on the same
+/// pages and in the same caches. Spans that fit into the threads' caches are read over and over.
+/// Up to 1 KiB at each end of a span is left out.
+double measure_read_bandwidth(ThreadPool& pool, const Peaks& peaks, std::span<const MemorySpan> spans);
+
+/// Memory to read where there is none yet: huge pages where the system gives them, first touched by the pool's threads.
 class ReadBuffer {
  public:
   ReadBuffer(ThreadPool& pool, std::int64_t bytes);
   std::int64_t size_bytes() const { return bytes_; }
-  /// Bytes per second with which all threads together read the buffer once or more (some milliseconds at least), each
-  /// its part: the best of several passes, with and without software prefetch.
   double measure(ThreadPool& pool, const Peaks& peaks) const;
 
  private:

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "cpu/isa.h"
 
@@ -52,6 +53,15 @@ TEST(Peak, bf16_is_measured_by_its_own_instruction_where_there_is_one) {
   EXPECT_EQ(&flop_loop("avx512bf16", DType::kBF16), &peaks_of("avx512bf16").bf16);
   EXPECT_EQ(&flop_loop("avx512", DType::kF16), &peaks_of("avx512").f32);
 #endif
+}
+
+TEST(Peak, several_spans_of_any_alignment_are_read_and_nothing_else) {
+  // Under AddressSanitizer this test also shows that no byte outside is touched.
+  std::vector<char> a(5000, 1), b(3 << 20, 2), c(100, 3);
+  ThreadPool pool(3);
+  const MemorySpan spans[] = {{a.data() + 3, 4990}, {b.data() + 1, (3 << 20) - 1}, {c.data(), 100}, {nullptr, 0}};
+  EXPECT_GT(measure_read_bandwidth(pool, peaks_of("baseline"), spans), 0);
+  EXPECT_EQ(measure_read_bandwidth(pool, peaks_of("baseline"), {}), 0);
 }
 
 TEST(Peak, measurements_are_of_a_believable_size) {

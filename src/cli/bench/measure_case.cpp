@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include <array>
 #include <functional>
-#include <optional>
 
 #include "cli/random_inputs.h"
 #include "contract/dtype.h"
@@ -48,12 +48,15 @@ BenchRow measure_case(const BenchSetting& setting, const BenchCase& bench_case, 
   const cpu::Unit& unit = cpu::unit_for(setting.isa, bench_case.shape.dtype);
   row.peak_isa = unit.name;
   std::function<double()> read_peak;
-  std::optional<cpu::ReadBuffer> buffer;
   if (row.is_bandwidth) {
     row.work = key_value_bytes(bench_case.shape);
     row.peak_of = "memory reads";
-    buffer.emplace(setting.pool, static_cast<std::int64_t>(row.work));
-    read_peak = [&] { return buffer->measure(setting.pool, cpu::peaks_of(unit.name)); };
+    // The same k and v: another buffer would lie on other pages and push them out of the caches.
+    const std::int64_t k_bytes = extent_bytes(data.tensors().k), v_bytes = extent_bytes(data.tensors().v);
+    const std::array<cpu::MemorySpan, 2> spans = {{{data.tensors().k.data, k_bytes}, {data.tensors().v.data, v_bytes}}};
+    read_peak = [&setting, &unit, spans] {
+      return cpu::measure_read_bandwidth(setting.pool, cpu::peaks_of(unit.name), spans);
+    };
   } else {
     const cpu::FlopLoop& loop = cpu::flop_loop(unit.name, bench_case.shape.dtype);
     row.work = attention_flops(problem);
