@@ -118,12 +118,25 @@ FOVEA_WORD void pack_queries(const Element* const* rows, int num_rows, int head_
   }
 }
 
+/// Rows lie far apart (one per position of all heads), where the processor's prefetchers do not follow, and the
+/// splitting of one row fills the window in which loads of the next could start: fp16 packs in half the time with it.
+inline constexpr int kPrefetchRows = 32;
+template <typename Element>
+FOVEA_WORD void prefetch_rows(const Element* rows, Int64 stride, int begin, int end, int num_rows, int head_dim) {
+  for (int r = begin; r < min_of(end, num_rows); ++r) {
+    const char* at = reinterpret_cast<const char*>(rows + r * stride);
+    for (Int64 i = 0; i < head_dim * static_cast<Int64>(sizeof(Element)); i += 64) _mm_prefetch(at + i, _MM_HINT_T0);
+  }
+}
+
 /// Keys as the second operand of q k^T: tiles (16 keys, depth step), row = pair of elements, column = key; zeros from
 /// num_keys up to a multiple of 32. A part's tiles begin part_bytes behind those of the part before.
 template <typename Element>
 FOVEA_WORD void pack_keys(const Element* k, Int64 stride_row, int num_keys, int head_dim, int depth_steps, char* tiles,
                           Int64 part_bytes, Magnitudes* seen) {
   for (int first = 0; first < ceil_div(num_keys, 32) * 32; first += kTileRows) {
+    const int ahead = first + kPrefetchRows;
+    prefetch_rows(k, stride_row, ahead, ahead + kTileRows, num_keys, head_dim);
     for (int s = 0; s < depth_steps; ++s, tiles += kTileBytes) {
       avx512::Vec row[kParts<Element>][kTileRows];
       FOVEA_UNROLL
@@ -158,6 +171,7 @@ FOVEA_WORD void pack_values(const Element* v, Int64 stride_row, int num_keys, in
     for (int r = 0; r < kTileRows; ++r) {
       const int key = first + 2 * r;
       const Element* row = v + key * stride_row;
+      prefetch_rows(v, stride_row, key + kPrefetchRows, key + kPrefetchRows + 2, num_keys, head_dim);
       for (int c = 0; c < value_groups; c += 2) {
         const int n = head_dim - c * 16;
         const Parts<Element> a = load_parts(row + c * 16, key < num_keys ? n : 0, seen);

@@ -16,6 +16,7 @@ namespace fovea::cpu::amx {
 inline constexpr int kBlockRows = 32;  // two tiles of queries
 inline constexpr int kStepKeys = 128;  // scores of 32 rows: 16 KiB, so that they stay in the L1 cache beside p
 inline constexpr int kStepVectors = kStepKeys / 16;
+inline constexpr int kScoreStride = kStepKeys + 16;  // not a power of two, or a tile's 16 rows share 8 cache sets: 3 %
 inline constexpr float kSlack = 8.0f;
 
 /// What a block of rows remembers between steps, besides o.

@@ -78,7 +78,7 @@ static inline Scratch cut_scratch(const Geometry& g, void* memory) {
     s.bytes += (bytes + 63) / 64 * 64;
     return at;
   };
-  s.scores = reinterpret_cast<float*>(take(kBlockRows * kStepKeys * 4));
+  s.scores = reinterpret_cast<float*>(take(kBlockRows * kScoreStride * 4));
   s.probabilities = take(static_cast<Int64>(g.parts) * kProbabilityPartBytes);
   s.queries = take(g.queries_bytes);
   s.sums = reinterpret_cast<RowSums*>(take(static_cast<Int64>(g.chunk_blocks) * static_cast<Int64>(sizeof(RowSums))));
