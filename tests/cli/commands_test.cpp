@@ -51,7 +51,7 @@ bool is_ascii(const std::string& text) {
 }
 
 TEST(Explain, names_the_kernel_the_tile_and_the_share_that_is_skipped) {
-  const nlohmann::json plan = json_of(run_fovea("explain attention --seqlen 1024 --heads 32/8 --causal --json"));
+  const nlohmann::json plan = json_of(run_fovea("explain attention --seqlen 65536 --heads 32/8 --causal --json"));
   EXPECT_EQ(plan["kernel"], "attention_forward_cpu");
   EXPECT_GT(plan["config"]["block_q"], 0);
   EXPECT_GT(plan["tiles"]["skipped"], 0);

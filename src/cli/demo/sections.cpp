@@ -25,10 +25,6 @@ void print_heading(const Terminal& terminal, int number, std::string_view text) 
   fmt::print("\n{}\n\n", terminal.paint(Color::kBold, fmt::format("{}  {}", number, text)));
 }
 
-double percent(std::int64_t part, std::int64_t all) {
-  return all > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(all) : 0.0;
-}
-
 /// Beside the map: what the cells mean, and one edge cell magnified.
 std::vector<std::string> map_notes(const DemoScene& scene, const MaskPicture& picture) {
   const Terminal& t = scene.terminal;
@@ -48,13 +44,11 @@ std::vector<std::string> map_notes(const DemoScene& scene, const MaskPicture& pi
   return notes;
 }
 
-std::string tiles_text(const PlanSummary& plan) {
-  const std::int64_t all = plan.tiles_full + plan.tiles_edge + plan.tiles_skipped;
-  return fmt::format(
-      "   The kernel's own tiles here are {} queries x {} keys. Of {} for a head it\n"
-      "   skips {} ({:.0f} %), runs {} without a test, and tests {} key by key.\n",
-      plan.block_q, plan.block_k, all, plan.tiles_skipped, percent(plan.tiles_skipped, all), plan.tiles_full,
-      plan.tiles_edge);
+/// Scores of one head that the mask lets through, in percent.
+double visible_percent(const DemoScene& scene) {
+  const CallShape& s = scene.shape;
+  const double all = 2.0 * (s.head_dim_qk + s.head_dim_v) * s.num_heads_q * s.seqlen_q * s.seqlen_k;
+  return all > 0 ? 100 * scene.plan.flops / all : 0;
 }
 
 struct TimingRow {
@@ -75,6 +69,10 @@ void print_timing_notes(const DemoScene& scene, const DemoTimings& timings) {
   const PlainTiming& plain = timings.plain;
   fmt::print("\n   * of visible scores only. fovea: the median of {} run{}.\n", timings.ours.runs,
              timings.ours.runs == 1 ? "" : "s");
+  if (timings.ours_unmasked) {
+    fmt::print("   The mask leaves {:.1f} % of the scores; fovea takes {:.1f} % of its unmasked time.\n",
+               visible_percent(scene), 100 * timings.ours.seconds / timings.ours_unmasked->seconds);
+  }
   if (!plain.ran) {
     fmt::print("   The plain method was not run: its scores take {} for each head.\n", bytes_text(plain.head_bytes));
     return;
@@ -138,7 +136,8 @@ void print_mask_section(const DemoScene& scene) {
     const std::string map = has_map ? picture.lines[i] : std::string(static_cast<std::size_t>(2 * cells), ' ');
     fmt::print("  {:>5} {}  {}\n", label, map, i < notes.size() ? notes[i] : "");
   }
-  if (scene.plan.block_q > 0) fmt::print("\n{}", tiles_text(scene.plan));
+  fmt::print("\n   The mask lets {:.1f} % of the scores through; section 4 shows what that saves.\n",
+             visible_percent(scene));
 }
 
 void print_weights_section(const DemoScene& scene) {
