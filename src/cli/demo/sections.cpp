@@ -70,7 +70,7 @@ void print_timing_notes(const DemoScene& scene, const DemoTimings& timings) {
   fmt::print("\n   * of visible scores only. fovea: the median of {} run{}.\n", timings.ours.runs,
              timings.ours.runs == 1 ? "" : "s");
   if (timings.ours_unmasked) {
-    fmt::print("   The mask leaves {:.1f} % of the scores; fovea takes {:.1f} % of its unmasked time.\n",
+    fmt::print("   The mask leaves {:.1f} % of the scores; fovea takes {:.1f} % of the full time.\n",
                visible_percent(scene), 100 * timings.ours.seconds / timings.ours_unmasked->seconds);
   }
   if (!plain.ran) {
