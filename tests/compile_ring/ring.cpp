@@ -19,6 +19,7 @@
 
 #include "attention/catalogue.h"
 #include "attention/kernels.h"
+#include "base/log.h"
 #include "compile_ring/spills.h"
 #include "cuda/architectures.h"
 #include "runtime.h"
@@ -100,6 +101,7 @@ std::string judge(const jit::CompiledKernel& k, const std::vector<AllowedSpill>&
 /// Every n-th job from the first on; returns the number of failures.
 int run_share(const RingOptions& options, const std::vector<Job>& jobs, int first) {
   Runtime runtime({.num_threads = 1, .cpu_isa = {}, .cache_dir = options.cache, .kernel_dir = {}});
+  set_log_level(LogLevel::kError);  // the lines below say what is slow
   jit::Compiler& compiler = runtime.impl().compiler;
   const std::vector<AllowedSpill> allowed = allowed_spills(compiler.texts());
   int failures = 0;
