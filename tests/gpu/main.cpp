@@ -78,7 +78,7 @@ int run(int argc, char** argv) {
     return 1;
   }
   register_cases();
-  const bool filtered = GTEST_FLAG_GET(filter) != "*";
+  const bool filtered = GTEST_FLAG_GET(filter) != "*" || GTEST_FLAG_GET(list_tests);
   const int status = RUN_ALL_TESTS();
   if (record.empty() && !filtered) record = default_record();
   if (!record.empty()) write_record(record);
