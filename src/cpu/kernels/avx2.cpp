@@ -10,10 +10,20 @@ namespace fovea::cpu::avx2 {
 namespace {
 
 constexpr int kVectors = 3, kWidth = 4, kUnroll = 4;  // 12 accumulators, 3 vectors of rows, 1 broadcast: all 16
-constexpr int kBlockKeys = 128, kMaxTiles = 12;
+constexpr int kBlockKeys = 128, kMaxTiles = 16;
 constexpr int kDecodeRows = 8, kDecodeVectors = 8;
 
+#include "cpu/kernels/attention_work.inc"
+//
+#include "cpu/kernels/attention_scores.inc"
+//
+#include "cpu/kernels/attention_products.inc"
+#include "cpu/kernels/attention_softmax.inc"
+//
+#include "cpu/kernels/attention_decode.inc"
 #include "cpu/kernels/attention_forward.inc"
+//
+#include "cpu/kernels/attention_entry.inc"
 
 constexpr Kernels kTable = {"avx2", attention_tile, attention_scratch_bytes, attention_forward};
 

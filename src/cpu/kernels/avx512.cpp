@@ -14,7 +14,17 @@ constexpr int kVectors = 2, kWidth = 8, kUnroll = 4;
 constexpr int kBlockKeys = 128, kMaxTiles = 16;
 constexpr int kDecodeRows = 16, kDecodeVectors = 16;
 
+#include "cpu/kernels/attention_work.inc"
+//
+#include "cpu/kernels/attention_scores.inc"
+//
+#include "cpu/kernels/attention_products.inc"
+#include "cpu/kernels/attention_softmax.inc"
+//
+#include "cpu/kernels/attention_decode.inc"
 #include "cpu/kernels/attention_forward.inc"
+//
+#include "cpu/kernels/attention_entry.inc"
 
 constexpr Kernels kTable = {"avx512", attention_tile, attention_scratch_bytes, attention_forward};
 

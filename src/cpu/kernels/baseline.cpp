@@ -11,7 +11,17 @@ constexpr int kVectors = 2, kWidth = 4, kUnroll = 1;  // 8 accumulators of 16 re
 constexpr int kBlockKeys = 64, kMaxTiles = 8;
 constexpr int kDecodeRows = 4, kDecodeVectors = 8;
 
+#include "cpu/kernels/attention_work.inc"
+//
+#include "cpu/kernels/attention_scores.inc"
+//
+#include "cpu/kernels/attention_products.inc"
+#include "cpu/kernels/attention_softmax.inc"
+//
+#include "cpu/kernels/attention_decode.inc"
 #include "cpu/kernels/attention_forward.inc"
+//
+#include "cpu/kernels/attention_entry.inc"
 
 constexpr Kernels kTable = {"baseline", attention_tile, attention_scratch_bytes, attention_forward};
 
