@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention forward with AMX tiles: scores = q k^T and o += p v as bf16 products with fp32 sums, softmax in AVX-512.
+// Denormal bf16 inputs count as zero there; what else tiles cannot represent runs on the AVX-512 unit.
 // bf16 is one part, fp16 two, fp32 three (amx_pack.h), so the three types share this code. Keys and values are packed
 // into tiles once per chunk of rows and stay in the L2 cache; the steps of a chunk (32 rows x 128 keys) form a
 // pipeline: between the rows of one step's softmax the tiles make the next step's scores and use the last step's p.
