@@ -26,10 +26,13 @@ constexpr std::pair<const char*, int Resources::*> kResourceNames[] = {
     {"spill_stores", &Resources::spill_store_bytes},
     {"spill_loads", &Resources::spill_load_bytes}};
 
-std::vector<std::string> options_for(const std::string& architecture) {
+/// Line tables, for profilers, triple the code's size: they are for those who read kernels from a folder of theirs.
+std::vector<std::string> options_for(const std::string& architecture, bool with_lines) {
   // Shared headers are written for the host too: what they do not mark is for the device here.
-  return {"--gpu-architecture=" + architecture, "--std=c++20", "--device-as-default-execution-space", "-lineinfo",
-          "--ptxas-options=-v"};
+  std::vector<std::string> options = {"--gpu-architecture=" + architecture, "--std=c++20",
+                                      "--device-as-default-execution-space", "--ptxas-options=-v"};
+  if (with_lines) options.emplace_back("-lineinfo");
+  return options;
 }
 
 Metadata metadata_of(const CompiledKernel& k) {
@@ -108,7 +111,7 @@ std::shared_ptr<const CompiledKernel> Compiler::compile(const Unit& unit, const 
   request.headers = included_texts(texts(), request.source);
   Sha256 hash;
   hash.add_field("fovea kernel 1").add_field(unit.entry).add_field(request.source);
-  for (const std::string& option : options_for(architecture)) hash.add_field(option);
+  for (const std::string& option : options_for(architecture, !options_.kernel_dir.empty())) hash.add_field(option);
   for (std::string_view name : request.headers) hash.add_field(name).add_field(texts().find(name)->second);
   request.key = to_hex(hash.digest());
 
@@ -177,7 +180,8 @@ std::shared_ptr<CompiledKernel> Compiler::run_nvrtc(const Request& request) {
         "nvidia-cuda-nvrtc), or name "
         "it in FOVEA_NVRTC",
         nvrtc().version(), nvrtc().library(), nvrtc().supported_architectures(), request.architecture);
-  CompileInput input = {request.source, "kernel.cu", {}, options_for(request.architecture)};
+  CompileInput input = {
+      request.source, "kernel.cu", {}, options_for(request.architecture, !options_.kernel_dir.empty())};
   for (std::string_view name : request.headers) input.headers.emplace_back(name, texts().find(name)->second);
   if (std::pair(nvrtc().major(), nvrtc().minor()) >= std::pair(12, 9))
     input.options.push_back("--no-cache");  // NVRTC's own, beside ours
