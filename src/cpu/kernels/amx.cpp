@@ -2,8 +2,8 @@
 // Attention forward with AMX tiles: scores = q k^T and o += p v as bf16 products with fp32 sums, softmax in AVX-512.
 // Denormal bf16 inputs count as zero there; what else tiles cannot represent runs on the AVX-512 unit.
 // bf16 is one part, fp16 two, fp32 three (amx_pack.h), so the three types share this code. Keys and values are packed
-// into tiles once per chunk of rows and stay in the L2 cache; the steps of a chunk (32 rows x 128 keys) form a
-// pipeline: between the rows of one step's softmax the tiles make the next step's scores and use the last step's p.
+// into tiles once per task, span by span, and stay in the L2 cache; a step (32 rows x 128 keys) does products, softmax
+// and products one after the other, with scores and p in L1. Overlapping them was slower in every form tried.
 // Steps of the way here, measurements and limits: docs/kernels/attention_forward_amx.md.
 #include "cpu/kernels/kernels.h"
 
