@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows of the case table.
+#include <limits>
+
 #include "tests/support/cases.h"
 
 namespace fovea::testing {
@@ -41,6 +43,14 @@ void add_shapes(Cases& cases) {
                    .num_heads_q = 2,
                    .num_heads_kv = 2,
                    .causal = true});
+  cases.push_back({.name = "batch x heads beyond 65535",
+                   .batch = 8200,
+                   .seqlen_q = 1,
+                   .seqlen_k = 2,
+                   .num_heads_q = 8,
+                   .num_heads_kv = 4,
+                   .head_dim = 8,
+                   .quick = false});
   cases.push_back(
       {.name = "more queries than keys", .seqlen_q = 127, .seqlen_k = 40, .num_heads_q = 2, .num_heads_kv = 1});
   for (int d : {1, 2, 3, 8, 17, 40, 96, 100, 160, 192, 256, 320, 512}) {
@@ -102,6 +112,16 @@ void add_masks(Cases& cases) {
   }
   cases.push_back({.name = "window open to the left", .seqlen_q = 120, .seqlen_k = 140, .window_right = 5});
   cases.push_back({.name = "window open to the right", .seqlen_q = 120, .seqlen_k = 140, .window_left = 5});
+  cases.push_back({.name = "window as wide as a number goes",
+                   .seqlen_q = 130,
+                   .seqlen_k = 140,
+                   .window_left = std::numeric_limits<int>::max(),
+                   .window_right = std::numeric_limits<int>::max()});
+  cases.push_back({.name = "causal window as wide as a number goes",
+                   .seqlen_q = 130,
+                   .seqlen_k = 140,
+                   .causal = true,
+                   .window_left = std::numeric_limits<int>::max()});
   cases.push_back({.name = "causal window",
                    .seqlen_q = 220,
                    .seqlen_k = 260,
@@ -322,6 +342,22 @@ void add_options(Cases& cases) {
                    .window_left = 300,
                    .window_right = 0,
                    .fill = Fill::kNanKey});
+  for (int d : {40, 64, 128}) {
+    cases.push_back({.name = "infinite key",
+                     .seqlen_q = 120,
+                     .seqlen_k = 200,
+                     .head_dim = d,
+                     .causal = d != 40,
+                     .fill = Fill::kInfiniteKey});
+  }
+  cases.push_back({.name = "infinite key, decode",
+                   .batch = 2,
+                   .seqlen_q = 1,
+                   .seqlen_k = 900,
+                   .num_heads_q = 8,
+                   .num_heads_kv = 2,
+                   .head_dim = 128,
+                   .fill = Fill::kInfiniteKey});
   cases.push_back({.name = "hidden keys of enormous score",
                    .seqlen_q = 150,
                    .seqlen_k = 150,

@@ -113,6 +113,7 @@ void fill_inputs(CaseData& data, std::uint32_t seed) {
   const std::int64_t keys = data.k.view.shape[c.layout == Layout::kBHSD ? 2 : 1];
   for_each_row(data.k, c.layout, c.lengths_k, [&](auto, std::int64_t row, auto, std::int64_t at) {
     if (c.fill == Fill::kNanKey && row == keys / 2) store(data.k, at, std::numeric_limits<double>::quiet_NaN());
+    if (c.fill == Fill::kInfiniteKey && row == keys / 2) store(data.k, at, -std::numeric_limits<double>::infinity());
     for (std::int64_t i = 0; i < dim; ++i) {
       if (c.fill == Fill::kEqualScores) store(data.k, at + i, 0.125 * static_cast<double>(i % 7));
       if (c.fill == Fill::kHugeHidden && row % 8 == 7) store(data.k, at + i, row % 16 == 7 ? 900.0 : -900.0);

@@ -23,6 +23,7 @@ enum class Fill : unsigned char {
   kEqualScores,  // all keys the same
   kTiny,         // fp32 subnormals among the values
   kNanKey,       // one key in the middle is NaN, one value further on is +inf: only rows that see them may know
+  kInfiniteKey,  // one key's first value is -inf: by the sign of q its score is +inf (the row is NaN) or -inf (unseen)
   kHugeHidden,   // keys that causal rows may not see have enormous scores
 };
 
