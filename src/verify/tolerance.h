@@ -21,8 +21,8 @@ double unit_roundoff(DType dtype);
 /// Limits for an output stored in `dtype`, from the plain method's errors in the same comparison.
 Tolerance tolerance_of(const Comparison& comparison, DType dtype);
 
-/// The same for lse, fp32. It is a logarithm: an absolute error of it is a relative error of the sum of exponentials, so
-/// the floor is that of numbers of size 1 where lse itself happens to be near 0.
+/// The same for lse, fp32. It is a logarithm: an absolute error of it is a relative error of the sum of exponentials,
+/// so the floor is that of numbers of size 1 where lse itself happens to be near 0.
 Tolerance tolerance_of_lse(const Comparison& comparison);
 
 bool passes(const Comparison& comparison, const Tolerance& tolerance);
