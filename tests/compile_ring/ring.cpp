@@ -195,6 +195,7 @@ int ring(const RingOptions& options) {
 }  // namespace fovea
 
 int main(int argc, char** argv) {
+  std::setvbuf(stdout, nullptr, _IOLBF, 0);  // processes share it, and a person may be watching
   try {
     return fovea::ring(fovea::parse(argc, argv));
   } catch (const std::exception& error) {
