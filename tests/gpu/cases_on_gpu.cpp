@@ -61,10 +61,13 @@ bool takes(const AttentionKernel& card, const AttentionCase& c) {
 
 void register_cases() {
   for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    int number = 0;  // names of the table repeat
     for (const AttentionCase& c : attention_cases(dtype)) {
+      ++number;
       for (const AttentionKernel* card : attention_kernels()) {
         if (!takes(*card, c)) continue;
-        const std::string name = std::string(card->name) + "/" + name_of(dtype) + "/" + c.name;
+        const std::string name =
+            std::string(card->name) + "/" + name_of(dtype) + "/" + std::to_string(number) + " " + c.name;
         ::testing::RegisterTest("AttentionCases", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                                 [c, card]() -> ::testing::Test* { return new CaseOnGpu(c, card); });
       }
