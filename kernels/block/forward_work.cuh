@@ -55,7 +55,7 @@ __device__ inline ForwardWork find_forward_work(const AttentionArgs& args, unsig
   work.group = config.packs_heads ? heads_per_kv : 1;
   const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
   const unsigned tiles = ceil_div(args.query.seqlen * work.group, config.block_q);
-  const unsigned columns = ceil_div(args.head_dim_v, config.head_dim_v);
+  const unsigned columns = max_of(1, ceil_div(args.head_dim_v, config.head_dim_v));  // 1 for lse alone
   work.v_first = static_cast<int>(block % columns) * config.head_dim_v;
   block /= columns;
   work.split = 0;

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The card of kernels/attention/forward_fp32.cuh: true fp32 on every GPU. Math::kFast takes the exact path too.
+#include <algorithm>
+
 #include "attention/gpu_forward.h"
 #include "attention/kernels.h"
 #include "base/check.h"
@@ -22,7 +24,7 @@ Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
 std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const DeviceInfo& device) {
   AttentionConfig config = gpu_config(problem);
   config.head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, kTile));
-  config.head_dim_v = static_cast<int>(round_up(problem.head_dim_v, kTile));
+  config.head_dim_v = static_cast<int>(round_up(std::max(problem.head_dim_v, 1), kTile));
   config.block_q = config.block_k = config.step_k = kTile;
   config.stages = 1;
   config.warps = 8;

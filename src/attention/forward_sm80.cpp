@@ -2,6 +2,8 @@
 // The card of kernels/attention/forward_sm80.cuh: fp16 and bf16 by mma.sync, from Turing (fp16) to Blackwell.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "attention/gpu_forward.h"
 #include "attention/kernels.h"
 #include "base/check.h"
@@ -73,7 +75,7 @@ Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
 std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const DeviceInfo& device) {
   AttentionConfig config = gpu_config(problem);
   config.head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, 16));
-  config.head_dim_v = std::min(static_cast<int>(round_up(problem.head_dim_v, 16)), kMaxValueSlice);
+  config.head_dim_v = std::clamp(static_cast<int>(round_up(problem.head_dim_v, 16)), 16, kMaxValueSlice);
   const int head_dim = std::max(config.head_dim_qk, config.head_dim_v);
   const int heads_per_kv = problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
   const bool is_short = static_cast<std::int64_t>(problem.seqlen_q) * heads_per_kv <= kShortRows;

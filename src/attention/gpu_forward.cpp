@@ -32,7 +32,7 @@ int group_of(const AttentionProblem& problem, const AttentionConfig& config) {
 std::int64_t count_blocks(const AttentionProblem& problem, const AttentionConfig& config) {
   const std::int64_t group = group_of(problem, config);
   const std::int64_t tiles = (problem.seqlen_q * group + config.block_q - 1) / config.block_q;
-  const std::int64_t columns = (problem.head_dim_v + config.head_dim_v - 1) / config.head_dim_v;
+  const std::int64_t columns = std::max(1, ceil_div(problem.head_dim_v, config.head_dim_v));  // 1 for lse alone
   return tiles * columns * (problem.num_heads_q / group) * problem.batch;
 }
 

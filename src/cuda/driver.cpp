@@ -52,7 +52,7 @@ void resolve_devices_and_streams(DriverApi& api, Resolver& resolve) {
   FOVEA_RESOLVE(cuStreamSynchronize, 2000);
   FOVEA_RESOLVE(cuStreamGetCtx, 9020);
   FOVEA_RESOLVE(cuStreamGetId, 12000);
-  FOVEA_RESOLVE(cuStreamIsCapturing, 10000);
+  FOVEA_RESOLVE(cuStreamGetCaptureInfo, 11030);
   FOVEA_RESOLVE(cuStreamBeginCapture, 10010);
   FOVEA_RESOLVE(cuStreamEndCapture, 10000);
   FOVEA_RESOLVE(cuThreadExchangeStreamCaptureMode, 10010);

@@ -126,7 +126,8 @@ struct DriverApi {
   CUresult (*cuStreamSynchronize)(CUstream);
   CUresult (*cuStreamGetCtx)(CUstream, CUcontext*);
   CUresult (*cuStreamGetId)(CUstream, unsigned long long*);
-  CUresult (*cuStreamIsCapturing)(CUstream, CUstreamCaptureStatus*);
+  CUresult (*cuStreamGetCaptureInfo)(CUstream, CUstreamCaptureStatus*, unsigned long long* id, CUgraph*, const void**,
+                                     std::size_t*);
   CUresult (*cuStreamBeginCapture)(CUstream, CUstreamCaptureMode);
   CUresult (*cuStreamEndCapture)(CUstream, CUgraph*);
   CUresult (*cuThreadExchangeStreamCaptureMode)(CUstreamCaptureMode*);

@@ -56,12 +56,19 @@ WorkspaceLease WorkspacePool::acquire(const DeviceContext& device, Stream stream
   const CUcontext context = context_of(device, stream);
   const ScopedContext scope(driver, context);
   const auto native = static_cast<CUstream>(stream.handle);
-  unsigned long long id = 0;  // unlike the handle, never given out twice
-  driver.check(driver.api.cuStreamGetId(native, &id), "cuStreamGetId");
+  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+  unsigned long long stream_id = 0, capture_id = 0;  // unlike the handle, never given out twice
+  driver.check(driver.api.cuStreamGetCaptureInfo(native, &capture, &capture_id, nullptr, nullptr, nullptr),
+               "cuStreamGetCaptureInfo");
+  const bool capturing = capture != CU_STREAM_CAPTURE_STATUS_NONE;
+  if (!capturing) {
+    capture_id = 0;
+    driver.check(driver.api.cuStreamGetId(native, &stream_id), "cuStreamGetId");  // refused in a capture
+  }
   Entry* entry = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    std::unique_ptr<Entry>& slot = entries_[{context, id}];
+    std::unique_ptr<Entry>& slot = entries_[{context, stream_id, capture_id, capturing ? native : nullptr}];
     if (!slot) {
       slot = std::make_unique<Entry>();
       slot->device = device;
@@ -69,32 +76,28 @@ WorkspaceLease WorkspacePool::acquire(const DeviceContext& device, Stream stream
       int has_pools = 0;
       driver.api.cuDeviceGetAttribute(&has_pools, CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED, device.handle);
       slot->has_pools = has_pools != 0;
+      slot->is_captured = capturing;
     }
     entry = slot.get();
   }
   std::unique_lock lock(entry->mutex);
-  CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
-  driver.check(driver.api.cuStreamIsCapturing(native, &capture), "cuStreamIsCapturing");
-  const bool capturing = capture != CU_STREAM_CAPTURE_STATUS_NONE;
-  if (bytes > entry->bytes) grow(*entry, native, bytes, capturing);
-  entry->is_captured |= capturing;
+  if (bytes > entry->bytes) grow(*entry, native, bytes);
   return {std::move(lock), entry->address};
 }
 
-void WorkspacePool::grow(Entry& entry, CUstream stream, std::size_t bytes, bool capturing) {
+void WorkspacePool::grow(Entry& entry, CUstream stream, std::size_t bytes) {
   const Driver& driver = *entry.device.driver;
   const std::size_t wanted = static_cast<std::size_t>(
       round_up(static_cast<std::int64_t>(std::max(bytes, entry.bytes + entry.bytes / 4)), kGranularity));
   // Allocating and freeing in a captured stream would become part of the graph, so memory then lives outside of it.
-  const bool ordered = entry.has_pools && !capturing;
-  if (entry.address && ordered && !entry.is_captured) {
+  const bool ordered = entry.has_pools && !entry.is_captured;
+  if (entry.address && ordered) {
     driver.check(driver.api.cuMemFreeAsync(entry.address, stream), "cuMemFreeAsync");
   } else if (entry.address) {
     entry.retired.push_back(entry.address);
   }
   entry.address = 0;
   entry.bytes = 0;
-  entry.is_captured = false;
   const std::string subject = fmt::format("a workspace of {} on GPU {}", amount(wanted), entry.device.index);
   if (ordered) {
     driver.check(driver.api.cuMemAllocAsync(&entry.address, wanted, stream), "cuMemAllocAsync", subject);

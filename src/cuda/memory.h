@@ -46,7 +46,8 @@ class WorkspaceLease {
 };
 
 /// One growing buffer per (context, stream). A call that fits makes no allocation. Growth is stream-ordered and does
-/// not synchronise; memory that a captured graph may point to is kept until the pool goes.
+/// not synchronise. Each capture of a stream into a graph has buffers of its own, since the graph may be replayed
+/// beside later calls on that stream; they are kept until the pool goes.
 class WorkspacePool {
  public:
   WorkspacePool() = default;
@@ -64,13 +65,16 @@ class WorkspacePool {
     CUdeviceptr address = 0;
     std::size_t bytes = 0;
     bool has_pools = false;    // stream-ordered allocation
-    bool is_captured = false;  // a graph may hold the address
+    bool is_captured = false;  // a graph holds the address
     std::vector<CUdeviceptr> retired;
   };
-  void grow(Entry& entry, CUstream stream, std::size_t bytes, bool capturing);
+  void grow(Entry& entry, CUstream stream, std::size_t bytes);
 
+  /// Context, id of the stream (0 in a capture), id of the capture (0 outside), and within a capture the stream's
+  /// handle.
+  using Key = std::tuple<CUcontext, unsigned long long, unsigned long long, CUstream>;
   std::mutex mutex_;
-  std::map<std::tuple<CUcontext, unsigned long long>, std::unique_ptr<Entry>> entries_;
+  std::map<Key, std::unique_ptr<Entry>> entries_;
 };
 
 }  // namespace fovea::cuda

@@ -79,10 +79,12 @@ CUresult stream_context(CUstream stream, CUcontext* context) {
 }
 CUresult stream_id(CUstream stream, unsigned long long* id) {
   *id = reinterpret_cast<std::uintptr_t>(stream);
-  return CUDA_SUCCESS;
+  return fake.capturing ? static_cast<CUresult>(900) : CUDA_SUCCESS;
 }
-CUresult is_capturing(CUstream, CUstreamCaptureStatus* status) {
+CUresult capture_info(CUstream, CUstreamCaptureStatus* status, unsigned long long* id, CUgraph*, const void**,
+                      std::size_t*) {
   *status = static_cast<CUstreamCaptureStatus>(fake.capturing);
+  *id = 7;
   return CUDA_SUCCESS;
 }
 CUresult allocate(CUdeviceptr* address, std::size_t bytes) {
@@ -154,7 +156,7 @@ const std::map<std::string, void*>& bodies() {
       {"cuCtxGetDevice", address(context_device)},
       {"cuStreamGetCtx", address(stream_context)},
       {"cuStreamGetId", address(stream_id)},
-      {"cuStreamIsCapturing", address(is_capturing)},
+      {"cuStreamGetCaptureInfo", address(capture_info)},
       {"cuMemAlloc", address(allocate)},
       {"cuMemAllocAsync", address(allocate_async)},
       {"cuMemFreeAsync", address(free_async)},
