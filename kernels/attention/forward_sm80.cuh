@@ -12,7 +12,7 @@
 // registers, 96 KiB: two blocks of four warps per SM each; d = 256 masked 128 x 64, 253 registers, 192 KiB, one of
 // eight. Registers bound them all: o and the scores alone take 160 to 192. What spills are addresses and row maxima,
 // touched once per block of keys; keeping fewer registers of q or shorter steps is slower (docs/kernels).
-// Spills: attention_forward_sm80 | * | * | 160 bytes | addresses and row maxima, once per block of keys
+// Spills: attention_forward_sm80 | * | * | 240 bytes | addresses and row maxima, once per block of keys
 // Spills: attention_forward_sm80 | * | .head_dim_v = 256 | 400 bytes | o takes 128 registers whatever the tile
 // Spills: attention_forward_sm80 | sm_75 | .head_dim_v = 256 | 1000 bytes | copies wait in registers on Turing
 #pragma once
