@@ -72,6 +72,12 @@ gpu-info:  ## what GPUs Fovea sees
 	@ninja -C $(BUILD) -j $(JOBS) fovea_cli >/dev/null
 	$(BUILD)/fovea info
 
+bench-gpu:  ## measure attention on the GPU that is here, beside PyTorch's backends
+	@tools/install_packages build
+	@$(CONFIGURE) -S . -B $(BUILD)
+	ninja -C $(BUILD) -j $(JOBS) src/libfovea.so
+	python3 bench/attention_gpu_vs_torch.py --library $(BUILD)/src/libfovea.so --output $(BUILD)/attention_gpu.json
+
 bench-all:  ## measure attention on this machine, and against PyTorch where it can be imported
 	@tools/install_packages build
 	@$(CONFIGURE) -S . -B $(BUILD)
