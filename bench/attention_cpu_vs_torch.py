@@ -77,7 +77,8 @@ class Fovea:
     def info(self):
         text = ctypes.c_void_p()
         self.check(self.library.fovea_runtime_info(self.runtime, 1, ctypes.byref(text)))
-        described = json.loads(ctypes.string_at(text))
+        described = json.loads(ctypes.string_at(text).replace(os.path.expanduser("~").encode(), b"~"))
+        described.pop("settings", None)  # folders of whoever measured
         self.library.fovea_string_free(text)
         return described
 
