@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "cli/commands.h"
+#include "cli/comparison_json.h"
 #include "cli/files/call_files.h"
 #include "cli/problem_options.h"
 #include "cli/terminal.h"
@@ -82,16 +83,6 @@ void check_lengths(const AttentionTensors& t, const AttentionProblem& problem) {
   }
 }
 
-nlohmann::ordered_json json_of(const Comparison& c, const Tolerance& limit) {
-  return {{"max_error", c.max_error()},
-          {"plain_max_error", c.plain_max_error()},
-          {"max_limit", limit.max_limit},
-          {"rms_error", c.rms_error()},
-          {"plain_rms_error", c.plain_rms_error()},
-          {"rms_limit", limit.rms_limit},
-          {"non_finite_mismatches", c.non_finite_mismatches()}};
-}
-
 nlohmann::ordered_json json_of(const TensorView& view, const std::string& path) {
   return {{"path", path},
           {"dtype", name_of(view.dtype)},
@@ -139,9 +130,10 @@ void print_json(const RunOptions& options, const RunResult& result, const CallTe
   }
   document["outputs"] = std::move(outputs);
   if (const auto& report = result.report) {
-    document["check"] = {
-        {"passed", report->passed}, {"rows_checked", report->rows_checked}, {"o", json_of(report->o, report->o_limit)}};
-    if (call.tensors.lse.present()) document["check"]["lse"] = json_of(report->lse, report->lse_limit);
+    document["check"] = {{"passed", report->passed},
+                         {"rows_checked", report->rows_checked},
+                         {"o", comparison_json(report->o, report->o_limit)}};
+    if (call.tensors.lse.present()) document["check"]["lse"] = comparison_json(report->lse, report->lse_limit);
   }
   fmt::print("{}\n", document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
 }

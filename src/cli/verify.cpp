@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "cli/commands.h"
+#include "cli/comparison_json.h"
 #include "cli/problem_options.h"
 #include "cli/random_inputs.h"
 #include "cli/terminal.h"
@@ -103,22 +104,12 @@ void print_row(const Terminal& terminal, const VerifyCase& c, const VerifyResult
   std::fflush(stdout);
 }
 
-nlohmann::ordered_json json_of(const Comparison& c, const Tolerance& limit) {
-  return {{"max_error", c.max_error()},
-          {"plain_max_error", c.plain_max_error()},
-          {"max_limit", limit.max_limit},
-          {"rms_error", c.rms_error()},
-          {"plain_rms_error", c.plain_rms_error()},
-          {"rms_limit", limit.rms_limit},
-          {"non_finite_mismatches", c.non_finite_mismatches()}};
-}
-
 nlohmann::ordered_json json_of(const VerifyCase& c, const VerifyResult& result) {
   nlohmann::ordered_json row = {
       {"inputs", name_of(c.inputs)},    {"dtype", name_of(c.shape.dtype)},
       {"problem", result.problem},      {"rows_checked", result.report.rows_checked},
-      {"passed", result.report.passed}, {"o", json_of(result.report.o, result.report.o_limit)}};
-  if (c.shape.wants_lse) row["lse"] = json_of(result.report.lse, result.report.lse_limit);
+      {"passed", result.report.passed}, {"o", comparison_json(result.report.o, result.report.o_limit)}};
+  if (c.shape.wants_lse) row["lse"] = comparison_json(result.report.lse, result.report.lse_limit);
   return row;
 }
 
