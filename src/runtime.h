@@ -12,6 +12,8 @@
 #include "cuda/memory.h"
 #include "fovea/runtime.h"
 #include "jit/compiler.h"
+#include "plan/attention_plan.h"
+#include "plan/matmul_plan.h"
 #include "plan/plan_cache.h"
 
 namespace fovea {
@@ -32,7 +34,8 @@ struct Runtime::Impl {
   cuda::Devices devices;
   cuda::WorkspacePool workspaces;
   jit::Compiler compiler;
-  PlanCache attention_plans;
+  PlanCache<AttentionOperation> attention_plans;
+  PlanCache<MatmulOperation> matmul_plans;
 };
 
 }  // namespace fovea

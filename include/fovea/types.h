@@ -25,6 +25,14 @@ enum class KeyValueLayout : unsigned char { kDense, kPacked, kPaged };
 /// of fp32 inputs are allowed (TF32, bf16x3).
 enum class Math : unsigned char { kExact, kFast };
 
+/// How a matrix lies in memory: kRowMajor has its columns next to each other (stride 1), kColumnMajor its rows (a
+/// transposed matrix), kStrided neither.
+enum class MatrixOrder : unsigned char { kRowMajor, kColumnMajor, kStrided };
+
+/// Function applied to each element of a matrix product. kGelu is x * Phi(x) with the error function, not the
+/// approximation by tanh; kSilu is x / (1 + exp(-x)).
+enum class Activation : unsigned char { kNone, kRelu, kGelu, kSilu };
+
 enum class DeviceKind : unsigned char { kCPU, kCUDA };
 
 /// A device by kind and ordinal; the ordinal of a CPU is 0.

@@ -14,9 +14,10 @@ namespace fovea {
 void attention_forward(Runtime& runtime, const AttentionTensors& tensors, const AttentionOptions& options,
                        Stream stream) {
   const AttentionProblem problem = describe_attention(tensors, options);
-  const PlanKey key = {bucket_of(problem), options.tile, options.kernel};
+  const AttentionKey key = {bucket_of(problem), options.tile, options.kernel};
   const auto plan = runtime.impl().attention_plans.find_or_prepare(key, [&] {
-    return choose_attention(attention_kernels(), runtime, key, runtime.impl().device_info(problem.device));
+    return choose_plan<AttentionOperation>(attention_kernels(), runtime, key,
+                                           runtime.impl().device_info(problem.device));
   });
   plan->kernel->run(runtime, *plan, problem, attention_args(tensors, options.layout, problem), stream);
 }
@@ -35,8 +36,8 @@ std::string attention_explain(Runtime& runtime, const AttentionTensors& tensors,
     device = runtime.impl().described_device(device_architecture);
     problem.device = device.device;
   }
-  const PlanKey key = {bucket_of(problem), options.tile, options.kernel};
-  const AttentionPlan plan = choose_attention(attention_kernels(), runtime, key, device);
+  const AttentionKey key = {bucket_of(problem), options.tile, options.kernel};
+  const AttentionPlan plan = choose_plan<AttentionOperation>(attention_kernels(), runtime, key, device);
   return json ? explain_json(plan, problem, device) : explain_text(plan, problem, device);
 }
 

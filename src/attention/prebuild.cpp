@@ -35,7 +35,7 @@ std::vector<CachedKernel> prebuild_attention(Runtime& runtime, const std::vector
   for (const DeviceInfo& device : devices) {
     for (const AttentionProblem& problem : attention_catalogue()) {
       if (!is_supported(problem, device)) continue;
-      choose_attention(attention_kernels(), ahead, {bucket_of(problem), {}, {}}, device);
+      choose_plan<AttentionOperation>(attention_kernels(), ahead, {bucket_of(problem), {}, {}}, device);
     }
   }
   std::vector<CachedKernel> kernels;

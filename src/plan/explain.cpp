@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/explain.h"
 
-#include <fmt/format.h>
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 
 #include "contract/dtype.h"
+#include "plan/explain_parts.h"
 
 namespace fovea {
 namespace {
@@ -22,8 +20,6 @@ double share(long long part, const TileCounts& t) {
   const auto all = static_cast<double>(t.full + t.edge + t.skipped);
   return all > 0 ? 100.0 * static_cast<double>(part) / all : 0.0;
 }
-
-bool has_launch(const AttentionPlan& plan) { return plan.launch.threads_per_block > 0; }
 
 }  // namespace
 
@@ -54,50 +50,25 @@ TileCounts count_tiles(const AttentionProblem& p, int block_q, int block_k) {
 }
 
 std::string explain_text(const AttentionPlan& plan, const AttentionProblem& problem, const DeviceInfo& device) {
-  std::string text =
-      fmt::format("problem  {}\ndevice   {} ({})\n", to_string(problem), device.name, device.architecture);
-  std::size_t width = plan.kernel->name.size();
-  for (const Refusal& r : plan.refused) width = std::max(width, r.kernel.size());
-  for (const Refusal& r : plan.refused) text += fmt::format("{:<{}}  refused: {}\n", r.kernel, width, r.reason);
-  text += fmt::format("{:<{}}  chosen: {}\n", plan.kernel->name, width, plan.detail);
+  std::string text = choice_text(plan, to_string(problem), device);
   text += fmt::format("tile     {} ({})\n", tile_text(plan.config), plan.choice);
   const TileCounts t = count_tiles(problem, plan.config.block_q, plan.config.block_k);
   text += fmt::format("mask     {} tiles full ({:.1f} %), {} edge ({:.1f} %), {} skipped ({:.1f} %) per head\n", t.full,
                       share(t.full, t), t.edge, share(t.edge, t), t.skipped, share(t.skipped, t));
   text += fmt::format("work     {:.3g} GFLOP on visible scores\n", attention_flops(problem) / 1e9);
-  if (has_launch(plan)) {
-    const LaunchShape& l = plan.launch;
-    text +=
-        fmt::format("launch   {} threads, {} registers, {} bytes of shared memory, {} blocks per SM, cubin {} bytes\n",
-                    l.threads_per_block, l.registers_per_thread, l.shared_bytes, l.blocks_per_sm, l.code_bytes);
-  }
-  return text;
+  return text + launch_text(plan.launch);
 }
 
 std::string explain_json(const AttentionPlan& plan, const AttentionProblem& problem, const DeviceInfo& device) {
   const TileCounts t = count_tiles(problem, plan.config.block_q, plan.config.block_k);
-  nlohmann::ordered_json j;
-  j["problem"] = to_string(problem);
-  j["device"] = {{"name", device.name}, {"architecture", device.architecture}, {"present", device.is_present}};
-  j["refused"] = nlohmann::ordered_json::array();
-  for (const Refusal& r : plan.refused) j["refused"].push_back({{"kernel", r.kernel}, {"reason", r.reason}});
-  j["kernel"] = plan.kernel->name;
-  j["detail"] = plan.detail;
-  j["choice"] = plan.choice;
+  nlohmann::ordered_json j = choice_json(plan, to_string(problem), device);
   const AttentionConfig& c = plan.config;
   j["config"] = {{"dtype", name_of(c.dtype)}, {"block_q", c.block_q}, {"block_k", c.block_k},
                  {"stages", c.stages},        {"warps", c.warps},     {"head_dim_qk", c.head_dim_qk},
                  {"head_dim_v", c.head_dim_v}};
   j["tiles"] = {{"full", t.full}, {"edge", t.edge}, {"skipped", t.skipped}};
   j["flops"] = attention_flops(problem);
-  if (has_launch(plan)) {
-    const LaunchShape& l = plan.launch;
-    j["launch"] = {{"threads_per_block", l.threads_per_block},
-                   {"registers_per_thread", l.registers_per_thread},
-                   {"shared_bytes", l.shared_bytes},
-                   {"blocks_per_sm", l.blocks_per_sm},
-                   {"code_bytes", l.code_bytes}};
-  }
+  add_launch_json(j, plan.launch);
   return j.dump(2);
 }
 

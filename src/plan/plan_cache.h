@@ -4,40 +4,53 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <shared_mutex>
-#include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
 
-#include "plan/attention_plan.h"
+#include "base/hash.h"
+#include "plan/card.h"
 
 namespace fovea {
 
-/// What a plan depends on: the problem's bucket, the tile and the kernel that the caller insists on.
-struct PlanKey {
-  AttentionProblem bucket;
-  AttentionTile tile;
-  std::string kernel;
-  friend bool operator==(const PlanKey&, const PlanKey&) = default;
-};
-
-/// The problem with what no plan depends on taken out or rounded: lengths, batch and heads to powers of two (they
-/// choose among candidates and split counts, never instructions), window sizes, scale, and softcap to on or off.
-AttentionProblem bucket_of(const AttentionProblem& problem);
-
+template <typename Operation>
 class PlanCache {
  public:
-  using Prepare = std::function<AttentionPlan()>;
+  using Key = PlanKey<Operation>;
+  using Prepare = std::function<Plan<Operation>()>;
 
   /// The cached plan, or the one that prepare makes. Two threads that miss at once may both prepare; the first stays.
-  std::shared_ptr<const AttentionPlan> find_or_prepare(const PlanKey& key, const Prepare& prepare);
-  std::size_t size() const;
+  std::shared_ptr<const Plan<Operation>> find_or_prepare(const Key& key, const Prepare& prepare) {
+    {
+      std::shared_lock lock(mutex_);
+      if (const auto it = plans_.find(key); it != plans_.end()) return it->second;
+    }
+    auto plan = std::make_shared<const Plan<Operation>>(prepare());  // may compile for a second: not under the lock
+    std::unique_lock lock(mutex_);
+    return plans_.try_emplace(key, std::move(plan)).first->second;
+  }
+
+  std::size_t size() const {
+    std::shared_lock lock(mutex_);
+    return plans_.size();
+  }
+
+  /// Later calls choose anew; calls under way keep their plans.
+  void clear() {
+    std::unique_lock lock(mutex_);
+    plans_.clear();
+  }
 
  private:
   struct Hash {
-    std::size_t operator()(const PlanKey& key) const;
+    std::size_t operator()(const Key& key) const {
+      return Hasher().add(hash_of(key.bucket)).add(hash_of(key.tile)).add(std::string_view(key.kernel)).value();
+    }
   };
   mutable std::shared_mutex mutex_;
-  std::unordered_map<PlanKey, std::shared_ptr<const AttentionPlan>, Hash> plans_;
+  std::unordered_map<Key, std::shared_ptr<const Plan<Operation>>, Hash> plans_;
 };
 
 }  // namespace fovea

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "problem/describe.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,24 +10,7 @@
 #include "base/check.h"
 #include "base/math.h"
 #include "contract/dtype.h"
-
-namespace fovea {
-namespace {
-/// A shape for a message, formatted only when the message is: every check of every call passes by here.
-struct ShapeText {
-  const TensorView& tensor;
-};
-}  // namespace
-}  // namespace fovea
-
-template <>
-struct fmt::formatter<fovea::ShapeText> : fmt::formatter<std::string> {
-  auto format(const fovea::ShapeText& text, fmt::format_context& context) const {
-    const fovea::TensorView& t = text.tensor;
-    const std::span shape(t.shape, static_cast<std::size_t>(std::clamp(t.ndim, 0, fovea::TensorView::kMaxDims)));
-    return fmt::formatter<std::string>::format(fmt::format("({})", fmt::join(shape, ", ")), context);
-  }
-};
+#include "problem/tensor_checks.h"
 
 namespace fovea {
 namespace {
@@ -38,13 +19,6 @@ constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
 constexpr std::int64_t kIntLimit = std::numeric_limits<int>::max();
 constexpr std::int64_t kMaxHeadDim = 1 << 20;
 
-struct Named {
-  const char* name;
-  const TensorView* tensor;
-};
-
-ShapeText shape_text(const TensorView& t) { return {t}; }
-
 const char* dims_text(Layout layout) {
   switch (layout) {
     case Layout::kBSHD: return "(batch, seqlen, num_heads, head_dim)";
@@ -52,33 +26,6 @@ const char* dims_text(Layout layout) {
     case Layout::kTHD: return "(total, num_heads, head_dim)";
   }
   return "";
-}
-
-/// Shape and strides describe memory that can exist: no negative number, no overflow in bytes.
-void check_extent(const Named& n) {
-  const TensorView& t = *n.tensor;
-  check(t.ndim >= 1 && t.ndim <= TensorView::kMaxDims, kBad, n.name, "{} has {} dimensions, must have 1 to {}", n.name,
-        t.ndim, TensorView::kMaxDims);
-  std::int64_t last_element = 0;
-  bool empty = false;
-  for (int d = 0; d < t.ndim; ++d) {
-    check(t.shape[d] >= 0, kBad, n.name, "{} has shape {}, sizes must not be negative", n.name, shape_text(t));
-    check(t.strides[d] >= 0, kBad, n.name,
-          "{} has a negative stride {} in dimension {}; make a contiguous copy of the tensor", n.name, t.strides[d], d);
-    empty |= t.shape[d] == 0;
-    const auto reach = checked_product({std::max<std::int64_t>(t.shape[d], 1) - 1, t.strides[d]});
-    check(reach && !__builtin_add_overflow(last_element, *reach, &last_element) &&
-              last_element < std::numeric_limits<std::int64_t>::max() / 8,
-          kBad, n.name, "{} with shape {} reaches beyond 2^60 elements; its sizes or strides are wrong", n.name,
-          shape_text(t));
-  }
-  if (!empty) {
-    std::int64_t count = 1;
-    for (int d = 0; d < t.ndim; ++d) {
-      check(!__builtin_mul_overflow(count, t.shape[d], &count), kBad, n.name,
-            "{} with shape {} has more than 2^63 elements; its sizes are wrong", n.name, shape_text(t));
-    }
-  }
 }
 
 void check_main_tensor(const Named& n, const TensorView& q, Layout layout, bool is_paged_kv, bool require_data) {
@@ -96,14 +43,7 @@ void check_main_tensor(const Named& n, const TensorView& q, Layout layout, bool 
   const int last = t.ndim - 1;
   check(t.shape[last] <= 1 || t.strides[last] == 1, kBad, n.name,
         "{} has stride {} in its last dimension, must be 1; make a contiguous copy", n.name, t.strides[last]);
-  if (!require_data || t.data) {
-    const auto address = reinterpret_cast<std::uintptr_t>(t.data);
-    check(address % static_cast<std::uintptr_t>(size_bytes(t.dtype)) == 0, kBad, n.name,
-          "{} starts at an address that is no multiple of its {}-byte elements; copy it to aligned memory", n.name,
-          size_bytes(t.dtype));
-    return;
-  }
-  check(extent_bytes(t) == 0, kBad, n.name, "{} has null data but shape {}", n.name, shape_text(t));
+  check_data(n, require_data);
 }
 
 void check_vector(const Named& n, const TensorView& q, std::int64_t size, const char* meaning, bool require_data) {
@@ -116,11 +56,6 @@ void check_vector(const Named& n, const TensorView& q, std::int64_t size, const 
   check(!require_data || t.data || size == 0, kBad, n.name, "{} has null data", n.name);
   check(reinterpret_cast<std::uintptr_t>(t.data) % sizeof(std::int32_t) == 0, kBad, n.name,
         "{} starts at an address that is no multiple of 4 bytes; copy it to aligned memory", n.name);
-}
-
-int checked_int(std::int64_t value, std::int64_t limit, const char* field) {
-  check(value >= 0 && value <= limit, kBad, field, "{} is {}, must be from 0 to {}", field, value, limit);
-  return static_cast<int>(value);
 }
 
 /// Longest sequence of a packed tensor: from cu_seqlens on a CPU, from the caller's word on a GPU.
@@ -277,25 +212,7 @@ void check_outputs(const AttentionTensors& t) {
                        {"cu_seqlens_q", &t.cu_seqlens_q},
                        {"cu_seqlens_k", &t.cu_seqlens_k},
                        {"page_table", &t.page_table}};
-  for (const Named& out : {all[3], all[4]}) {
-    if (!out.tensor->present() || extent_bytes(*out.tensor) == 0) continue;
-    for (int d = 0; d < out.tensor->ndim; ++d) {
-      check(out.tensor->shape[d] <= 1 || out.tensor->strides[d] > 0, kBad, out.name,
-            "{} has stride 0 in dimension {}: rows would overwrite each other; allocate it whole", out.name, d);
-    }
-    if (!out.tensor->data) continue;
-    const auto begin = reinterpret_cast<std::uintptr_t>(out.tensor->data);
-    const auto end = begin + static_cast<std::uintptr_t>(extent_bytes(*out.tensor));
-    for (const Named& other : all) {
-      if (other.tensor == out.tensor || !other.tensor->present() || !other.tensor->data) continue;
-      const auto other_begin = reinterpret_cast<std::uintptr_t>(other.tensor->data);
-      const auto other_end = other_begin + static_cast<std::uintptr_t>(extent_bytes(*other.tensor));
-      // Interleaved views of one buffer (o beside q in one allocation) overlap as ranges and are not told apart here:
-      // such outputs are refused too, since telling would need the full index sets.
-      check(begin >= other_end || other_begin >= end, kBad, out.name,
-            "{} overlaps {} in memory; outputs need memory of their own", out.name, other.name);
-    }
-  }
+  for (const Named& out : {all[3], all[4]}) check_output(out, all);
 }
 
 int alignment_of(const AttentionTensors& t, Layout layout, bool paged) {
@@ -321,16 +238,6 @@ TensorRows rows_of(const TensorView& t, Layout layout) {
   const int row = layout == Layout::kBSHD ? 1 : 2;
   const int head = 3 - row;
   return {t.shape[0], t.shape[row], t.shape[head], t.shape[3], t.strides[0], t.strides[row], t.strides[head]};
-}
-
-std::int64_t extent_bytes(const TensorView& t) {
-  if (t.ndim == 0) return 0;
-  std::int64_t last = 0;
-  for (int d = 0; d < t.ndim; ++d) {
-    if (t.shape[d] == 0) return 0;
-    last += (t.shape[d] - 1) * t.strides[d];
-  }
-  return (last + 1) * size_bytes(t.dtype);
 }
 
 AttentionProblem describe_attention(const AttentionTensors& t, const AttentionOptions& options, bool require_data) {

@@ -4,6 +4,7 @@
 
 #include "fovea/attention.h"
 #include "problem/attention_problem.h"
+#include "problem/tensor_checks.h"
 
 namespace fovea {
 
@@ -20,9 +21,5 @@ struct TensorRows {
   std::int64_t stride_batch, stride_row, stride_head;
 };
 TensorRows rows_of(const TensorView& tensor, Layout layout);
-
-/// Number of bytes from the first to past the last element that the view touches; 0 for an empty view. Strides must be
-/// non-negative and the extent must fit (describe_attention has checked both).
-std::int64_t extent_bytes(const TensorView& tensor);
 
 }  // namespace fovea

@@ -2,10 +2,7 @@
 #include "reference/attention.h"
 
 #include <cmath>
-#include <cstdint>
 #include <limits>
-
-#include "base/math.h"
 
 namespace fovea {
 namespace {
@@ -79,25 +76,6 @@ ReferenceRow softmax_times_values(const AttentionArgs& args, DType dtype, const 
 }
 
 }  // namespace
-
-double load_element(const void* data, DType dtype, long long index) {
-  switch (dtype) {
-    case DType::kF32: return static_cast<const float*>(data)[index];
-    case DType::kF16: return fp16_to_float(static_cast<const std::uint16_t*>(data)[index]);
-    case DType::kBF16: return bf16_to_float(static_cast<const std::uint16_t*>(data)[index]);
-    case DType::kI32: return static_cast<const std::int32_t*>(data)[index];
-  }
-  return std::numeric_limits<double>::quiet_NaN();
-}
-
-double round_to(DType dtype, double value) {
-  const auto single = static_cast<float>(value);
-  switch (dtype) {
-    case DType::kF16: return fp16_to_float(float_to_fp16(single));
-    case DType::kBF16: return bf16_to_float(float_to_bf16(single));
-    default: return single;
-  }
-}
 
 ReferenceRow reference_attention_row(const AttentionArgs& args, DType dtype, int batch, int head, int row) {
   const RowPlace place = place_of(args, batch, head, row);

@@ -6,6 +6,7 @@
 
 #include "contract/attention_args.h"
 #include "fovea/types.h"
+#include "reference/element.h"
 
 namespace fovea {
 
@@ -23,10 +24,5 @@ ReferenceRow reference_attention_row(const AttentionArgs& args, DType dtype, int
 /// arithmetic in index order; for 16-bit inputs the probabilities and the output are rounded to the input's dtype, as
 /// the three-step computation with 16-bit matrix units does. lse in fp32.
 ReferenceRow plain_attention_row(const AttentionArgs& args, DType dtype, int batch, int head, int row);
-
-/// Element `index` of a tensor of this dtype, exact in double.
-double load_element(const void* data, DType dtype, long long index);
-/// value rounded to what the dtype can hold, as double.
-double round_to(DType dtype, double value);
 
 }  // namespace fovea

@@ -4,7 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
+
+#include "verify/report.h"
 
 namespace fovea {
 namespace {
@@ -24,27 +25,6 @@ void compare_row(const AttentionArgs& args, DType dtype, const ExpectedAttention
     report.lse.add({r.batch, r.head, r.row, 0}, r.exact.lse, r.plain.lse, out.lse[at]);
   }
   ++report.rows_checked;
-}
-
-std::string ratio_text(double ours, double plain) {
-  return plain > 0 ? fmt::format("{:.2f} x", ours / plain) : std::string("plain is exact");
-}
-
-std::string comparison_text(const char* name, const Comparison& c, const Tolerance& t) {
-  std::string text = fmt::format("{:4} max error {:.3g} (plain {:.3g}, {}; limit {:.3g})\n", name, c.max_error(),
-                                 c.plain_max_error(), ratio_text(c.max_error(), c.plain_max_error()), t.max_limit);
-  text += fmt::format("{:4} RMS error {:.3g} (plain {:.3g}, {}; limit {:.3g})\n", "", c.rms_error(),
-                      c.plain_rms_error(), ratio_text(c.rms_error(), c.plain_rms_error()), t.rms_limit);
-  if (c.non_finite_mismatches() > 0) {
-    text += fmt::format("{:4} {} values are NaN or infinite where they should not be, or the reverse\n", "",
-                        c.non_finite_mismatches());
-  }
-  if (!passes(c, t)) {
-    const Place p = c.worst();
-    text += fmt::format("{:4} worst at batch {}, head {}, row {}, column {}: expected {:.9g}, got {:.9g}\n", "",
-                        p.batch, p.head, p.row, p.column, c.worst_expected(), c.worst_ours());
-  }
-  return text;
 }
 
 }  // namespace
@@ -90,8 +70,8 @@ AttentionReport verify_attention(const AttentionArgs& args, DType dtype, RowSamp
 }
 
 std::string to_string(const AttentionReport& report) {
-  std::string text = comparison_text("o", report.o, report.o_limit);
-  if (report.lse.count() > 0) text += comparison_text("lse", report.lse, report.lse_limit);
+  std::string text = comparison_text("o", report.o, report.o_limit, "head");
+  if (report.lse.count() > 0) text += comparison_text("lse", report.lse, report.lse_limit, "head");
   return text + fmt::format("     {} rows checked: {}\n", report.rows_checked, report.passed ? "pass" : "FAIL");
 }
 

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "fovea/error.h"
+#include "plan/attention_plan.h"
 #include "plan/choose.h"
 #include "plan/explain.h"
 #include "plan/plan_cache.h"
@@ -50,7 +51,7 @@ Runtime& no_runtime() {
 }
 
 TEST(Choose, takes_the_first_card_that_supports_and_keeps_the_reasons_of_the_others) {
-  const AttentionPlan plan = choose_attention(kBoth, no_runtime(), {problem_of(8, 8), {}, ""}, {});
+  const AttentionPlan plan = choose_plan<AttentionOperation>(kBoth, no_runtime(), {problem_of(8, 8), {}, ""}, {});
   EXPECT_EQ(plan.kernel, &kWilling);
   ASSERT_EQ(plan.refused.size(), 1u);
   EXPECT_EQ(plan.refused[0].reason, "it is Friday");
@@ -60,12 +61,12 @@ TEST(Choose, takes_the_first_card_that_supports_and_keeps_the_reasons_of_the_oth
 TEST(Choose, the_callers_tile_picks_the_candidate_that_agrees) {
   AttentionTile tile;
   tile.block_q = 128;
-  EXPECT_EQ(choose_attention(kBoth, no_runtime(), {problem_of(8, 8), tile, ""}, {}).config.block_q, 128);
+  EXPECT_EQ(choose_plan<AttentionOperation>(kBoth, no_runtime(), {problem_of(8, 8), tile, ""}, {}).config.block_q, 128);
 }
 
 TEST(Choose, refusal_by_all_lists_every_reason) {
   try {
-    choose_attention(std::span(kBoth).first(1), no_runtime(), {problem_of(8, 8), {}, ""}, {});
+    choose_plan<AttentionOperation>(std::span(kBoth).first(1), no_runtime(), {problem_of(8, 8), {}, ""}, {});
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
@@ -75,7 +76,7 @@ TEST(Choose, refusal_by_all_lists_every_reason) {
 
 TEST(Choose, an_unknown_kernel_name_lists_those_there_are) {
   try {
-    choose_attention(kBoth, no_runtime(), {problem_of(8, 8), {}, "quick"}, {});
+    choose_plan<AttentionOperation>(kBoth, no_runtime(), {problem_of(8, 8), {}, "quick"}, {});
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
@@ -103,13 +104,13 @@ TEST(Bucket, the_largest_sizes_do_not_overflow) {
 }
 
 TEST(PlanCache, prepares_once_per_key) {
-  PlanCache cache;
+  PlanCache<AttentionOperation> cache;
   int prepared = 0;
   const auto prepare = [&] {
     ++prepared;
     return AttentionPlan{};
   };
-  const PlanKey key = {bucket_of(problem_of(5, 5)), {}, ""};
+  const AttentionKey key = {bucket_of(problem_of(5, 5)), {}, ""};
   const auto first = cache.find_or_prepare(key, prepare);
   EXPECT_EQ(cache.find_or_prepare(key, prepare), first);
   EXPECT_EQ(prepared, 1);

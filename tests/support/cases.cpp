@@ -18,21 +18,6 @@
 namespace fovea::testing {
 namespace {
 
-constexpr std::size_t kGuardBytes = 256;
-constexpr auto kGuard = std::byte{0xff};    // NaN in every floating format
-constexpr auto kPattern = std::byte{0xa5};  // what o and lse hold before the call
-
-void store(HostTensor& t, std::int64_t index, double value) {
-  std::byte* p = t.bytes.data() + t.offset + index * size_bytes(t.view.dtype);
-  const auto single = static_cast<float>(value);
-  if (t.view.dtype == DType::kF32) {
-    std::memcpy(p, &single, 4);
-  } else {
-    const std::uint16_t bits = t.view.dtype == DType::kF16 ? float_to_fp16(single) : float_to_bf16(single);
-    std::memcpy(p, &bits, 2);
-  }
-}
-
 /// A tensor of logical dims (batch, row, head, column) in the layout's order; gaps between rows and heads when strided.
 HostTensor make_tensor(const AttentionCase& c, std::int64_t rows, int heads, int dim, std::byte fill) {
   HostTensor t;
@@ -55,11 +40,7 @@ HostTensor make_tensor(const AttentionCase& c, std::int64_t rows, int heads, int
     t.view.strides[1] = pitch * std::max<std::int64_t>(shape[2], 1) + (c.strided ? 3 : 0);
     t.view.strides[0] = t.view.strides[1] * std::max<std::int64_t>(shape[1], 1) + (c.strided ? 11 : 0);
   }
-  const auto extent = static_cast<std::size_t>(extent_bytes(t.view));
-  t.bytes.assign(extent + 2 * kGuardBytes, kGuard);
-  t.offset = kGuardBytes;
-  std::fill_n(t.bytes.begin() + kGuardBytes, extent, fill);
-  t.view.data = t.bytes.data() + t.offset;
+  allocate(t, fill);
   return t;
 }
 
@@ -145,36 +126,6 @@ AttentionOptions options_of(const AttentionCase& c) {
   return o;
 }
 
-/// Bytes that belong to no element of the view must still hold what make_tensor put there.
-std::string check_gaps(const HostTensor& t, const char* name) {
-  std::vector<bool> owned(t.bytes.size(), false);
-  const auto element = static_cast<std::size_t>(size_bytes(t.view.dtype));
-  std::vector<std::int64_t> index(static_cast<std::size_t>(t.view.ndim), 0);
-  const bool empty = extent_bytes(t.view) == 0;
-  for (bool more = !empty; more;) {
-    std::int64_t at = 0;
-    for (int d = 0; d < t.view.ndim; ++d) at += index[static_cast<std::size_t>(d)] * t.view.strides[d];
-    std::fill_n(owned.begin() + static_cast<std::ptrdiff_t>(t.offset + static_cast<std::size_t>(at) * element), element,
-                true);
-    more = false;
-    for (int d = t.view.ndim - 1; d >= 0 && !more; --d) {
-      auto& i = index[static_cast<std::size_t>(d)];
-      if (++i < t.view.shape[d])
-        more = true;
-      else
-        i = 0;
-    }
-  }
-  for (std::size_t i = 0; i < t.bytes.size(); ++i) {
-    const bool inside = i >= t.offset && i < t.bytes.size() - kGuardBytes;
-    if (!owned[i] && t.bytes[i] != (inside ? kPattern : kGuard)) {
-      return fmt::format("{}: byte {} outside the tensor's elements was overwritten\n", name,
-                         static_cast<std::int64_t>(i) - static_cast<std::int64_t>(t.offset));
-    }
-  }
-  return "";
-}
-
 }  // namespace
 
 std::string to_string(const AttentionCase& c) {
@@ -251,7 +202,7 @@ std::string judge(const CaseData& data, RowSample sample) { return judge(data, e
 void reset_outputs(CaseData& data) {
   for (HostTensor* t : {&data.o, &data.lse}) {
     if (!t->view.present()) continue;
-    std::fill(t->bytes.begin() + kGuardBytes, t->bytes.end() - kGuardBytes, kPattern);
+    reset(*t);
   }
 }
 

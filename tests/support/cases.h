@@ -12,6 +12,7 @@
 
 #include "fovea/attention.h"
 #include "problem/attention_problem.h"
+#include "tests/support/host_tensor.h"
 #include "verify/attention.h"
 
 namespace fovea::testing {
@@ -54,13 +55,6 @@ std::string to_string(const AttentionCase& c);
 
 /// Every case for one dtype. The list is the same for every device.
 std::vector<AttentionCase> attention_cases(DType dtype);
-
-/// Bytes that a tensor view points into, with a guard of NaN (0xff bytes) before and after.
-struct HostTensor {
-  std::vector<std::byte> bytes;
-  std::size_t offset = 0;  // of the view's first element in bytes
-  TensorView view;         // view.data points into bytes
-};
 
 /// The tensors of a case on the host. o and lse are filled with a pattern that no kernel writes.
 struct CaseData {

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plan/plan_cache.h"
+#include "plan/attention_plan.h"
 
 #include <bit>
-#include <mutex>
 
 #include "base/hash.h"
 
@@ -34,25 +33,27 @@ AttentionProblem bucket_of(const AttentionProblem& problem) {
   return b;
 }
 
-std::size_t PlanCache::Hash::operator()(const PlanKey& key) const {
-  Hasher h;
-  h.add(hash_of(key.bucket)).add(key.tile.block_q).add(key.tile.block_k).add(key.tile.stages).add(key.tile.warps);
-  return h.add(std::string_view(key.kernel)).value();
-}
-
-std::shared_ptr<const AttentionPlan> PlanCache::find_or_prepare(const PlanKey& key, const Prepare& prepare) {
-  {
-    std::shared_lock lock(mutex_);
-    if (const auto it = plans_.find(key); it != plans_.end()) return it->second;
+AttentionConfig choose_config(const std::vector<AttentionConfig>& candidates, const AttentionTile& tile,
+                              std::string* choice) {
+  if (tile == AttentionTile{}) return candidates.front();
+  *choice = "the caller's tile";
+  const auto agrees = [&](const AttentionConfig& c) {
+    return (tile.block_q == 0 || tile.block_q == c.block_q) && (tile.block_k == 0 || tile.block_k == c.block_k) &&
+           (tile.stages == 0 || tile.stages == c.stages) && (tile.warps == 0 || tile.warps == c.warps);
+  };
+  for (const AttentionConfig& c : candidates) {
+    if (agrees(c)) return c;
   }
-  auto plan = std::make_shared<const AttentionPlan>(prepare());  // may compile for a second: not under the lock
-  std::unique_lock lock(mutex_);
-  return plans_.try_emplace(key, std::move(plan)).first->second;
+  AttentionConfig config = candidates.front();
+  if (tile.block_q) config.block_q = tile.block_q;
+  if (tile.block_k) config.block_k = tile.block_k;
+  if (tile.stages) config.stages = tile.stages;
+  if (tile.warps) config.warps = tile.warps;
+  return config;
 }
 
-std::size_t PlanCache::size() const {
-  std::shared_lock lock(mutex_);
-  return plans_.size();
+std::uint64_t hash_of(const AttentionTile& tile) {
+  return Hasher().add(tile.block_q).add(tile.block_k).add(tile.stages).add(tile.warps).value();
 }
 
 }  // namespace fovea

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The compile-time half of how a matrix product is computed: a structural type, one template parameter of a GPU kernel.
+// Rule: a field is here if it changes which instructions run; what changes only how many is in matmul_args.h.
+#pragma once
+
+#include "contract/dtype.h"
+
+namespace fovea {
+
+/// kPerRow is what a bias per column becomes when a product is computed transposed (d^T = b^T a^T).
+enum class BiasKind : unsigned char { kNone, kPerColumn, kPerRow };
+
+/// How k is shared among blocks. kWorkspace: partial sums go to the workspace, the last block of a tile adds them up in
+/// a fixed order. kCluster: the blocks of a cluster add up through distributed shared memory.
+enum class SplitKind : unsigned char { kNone, kWorkspace, kCluster };
+
+struct MatmulConfig {
+  DType dtype = DType::kBF16;  // of a and b
+  DType d_dtype = DType::kBF16;
+  DType c_dtype = DType::kBF16;     // counts with has_c
+  DType bias_dtype = DType::kBF16;  // counts with bias
+  Math math = Math::kExact;
+  MatrixOrder a_order = MatrixOrder::kRowMajor;
+  MatrixOrder b_order = MatrixOrder::kRowMajor;
+  MatrixOrder d_order = MatrixOrder::kRowMajor;
+  MatrixOrder c_order = MatrixOrder::kRowMajor;
+  bool has_c = false;
+  BiasKind bias = BiasKind::kNone;
+  Activation activation = Activation::kNone;
+  int block_m = 0;  // on a CPU the blocks of a task, in the cache; on a GPU the tile of a block of threads
+  int block_n = 0;
+  int block_k = 0;
+  // GPU kernels only
+  int stages = 0;     // buffers of a and b in shared memory
+  int warps = 0;      // that multiply; a warpgroup is four
+  int warps_m = 0;    // of them along m; the others are along n
+  int cluster_m = 1;  // blocks of a cluster
+  int cluster_n = 1;
+  bool is_persistent = false;
+  SplitKind split = SplitKind::kNone;
+  int num_splits = 1;     // as planned; the kernel reads args.schedule
+  bool swaps_ab = false;  // computed as d^T = b^T a^T: args, orders and bias are those of the transposed product
+  int blocks_per_sm = 0;  // that registers must allow
+  int a_copy_bytes = 0;   // alignment of every row (column, if column-major) of the operand: 16, 8, 4 or 2
+  int b_copy_bytes = 0;
+  int d_copy_bytes = 0;  // of d and c
+  friend constexpr bool operator==(const MatmulConfig&, const MatmulConfig&) = default;
+};
+
+}  // namespace fovea

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "problem/describe_matmul.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/check.h"
+#include "contract/dtype.h"
+#include "problem/tensor_checks.h"
+
+namespace fovea {
+namespace {
+
+constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
+constexpr std::int64_t kIntLimit = std::numeric_limits<int>::max();
+
+bool is_element(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
+
+void check_operand(const Named& n, const TensorView& a, const char* dims, bool require_data) {
+  const TensorView& t = *n.tensor;
+  check(t.present(), kBad, n.name, "{} is missing; a matrix product needs a, b and d", n.name);
+  check(t.ndim >= 2 && t.ndim <= 2 + kMatmulBatchDims, kBad, n.name,
+        "{} has {} dimensions, must have 2 to {}: {}; a vector is a matrix of one row or column", n.name, t.ndim,
+        2 + kMatmulBatchDims, dims);
+  check_extent(n);
+  check(is_element(t.dtype), kBad, n.name, "{} has dtype {}, must be fp32, fp16 or bf16", n.name, name_of(t.dtype));
+  check(t.device == a.device, kBad, n.name, "{} is on another device than a; move it there", n.name);
+  check_data(n, require_data);
+}
+
+std::int64_t rows_of(const TensorView& t) { return t.shape[t.ndim - 2]; }
+std::int64_t cols_of(const TensorView& t) { return t.shape[t.ndim - 1]; }
+
+/// Size of leading dimension i counted from the innermost (0), 1 where the tensor has none.
+std::int64_t leading_size(const TensorView& t, int i) { return i < t.ndim - 2 ? t.shape[t.ndim - 3 - i] : 1; }
+std::int64_t leading_stride(const TensorView& t, int i) {
+  return leading_size(t, i) > 1 ? t.strides[t.ndim - 3 - i] : 0;
+}
+
+void check_shapes(const MatmulTensors& t, bool has_c) {
+  check(t.b.dtype == t.a.dtype, kBad, "b", "b has dtype {} but a has {}; convert one of them", name_of(t.b.dtype),
+        name_of(t.a.dtype));
+  check(rows_of(t.b) == cols_of(t.a), kBad, "b",
+        "b has shape {} and a {}: b must have as many rows as a has columns ({}); for a transposed b exchange its last "
+        "two sizes and strides",
+        shape_text(t.b), shape_text(t.a), cols_of(t.a));
+  check(rows_of(t.d) == rows_of(t.a) && cols_of(t.d) == cols_of(t.b), kBad, "d",
+        "d has shape {}, must end in ({}, {}): the rows of a {} and the columns of b {}", shape_text(t.d), rows_of(t.a),
+        cols_of(t.b), shape_text(t.a), shape_text(t.b));
+  for (const Named& n : {Named{"a", &t.a}, {"b", &t.b}, {"c", has_c ? &t.c : &t.d}}) {
+    for (int i = 0; i < kMatmulBatchDims; ++i) {
+      const std::int64_t size = leading_size(*n.tensor, i), want = leading_size(t.d, i);
+      check(size == want || size == 1, kBad, n.name,
+            "{} has shape {}, which does not fit d {}: each leading dimension must be that of d, 1, or missing", n.name,
+            shape_text(*n.tensor), shape_text(t.d));
+    }
+  }
+  if (has_c) {
+    check(rows_of(t.c) == rows_of(t.d) && cols_of(t.c) == cols_of(t.d), kBad, "c",
+          "c has shape {}, must be that of d {} or one matrix of it", shape_text(t.c), shape_text(t.d));
+  }
+}
+
+void check_bias(const MatmulTensors& t, bool require_data) {
+  if (!t.bias.present()) return;
+  const Named n = {"bias", &t.bias};
+  check_extent(n);
+  check(t.bias.ndim == 1 && t.bias.shape[0] == cols_of(t.d), kBad, "bias",
+        "bias has shape {}, must be ({},): one number per column of d {}", shape_text(t.bias), cols_of(t.d),
+        shape_text(t.d));
+  check(is_element(t.bias.dtype), kBad, "bias", "bias has dtype {}, must be fp32, fp16 or bf16", name_of(t.bias.dtype));
+  check(t.bias.device == t.a.device, kBad, "bias", "bias is on another device than a; move it there");
+  check_data(n, require_data);
+}
+
+bool is_same_view(const TensorView& a, const TensorView& b) {
+  if (a.data != b.data || a.dtype != b.dtype || a.ndim != b.ndim) return false;
+  return std::equal(a.shape, a.shape + a.ndim, b.shape) && std::equal(a.strides, a.strides + a.ndim, b.strides);
+}
+
+void check_aliases(const MatmulTensors& t, bool has_c) {
+  const TensorView absent;
+  const bool c_is_d = has_c && is_same_view(t.c, t.d);
+  const Named inputs[] = {{"a", &t.a}, {"b", &t.b}, {"bias", &t.bias}, {"c", has_c && !c_is_d ? &t.c : &absent}};
+  check_output({"d", &t.d}, inputs);
+}
+
+void check_options(const MatmulOptions& o, const MatmulTensors& t) {
+  check(o.activation <= Activation::kSilu, kBad, "activation", "activation must be none, relu, gelu or silu");
+  check(o.math <= Math::kFast, kBad, "math", "math must be exact or fast");
+  check(std::isfinite(o.alpha), kBad, "alpha", "alpha is {}, must be finite", o.alpha);
+  check(std::isfinite(o.beta), kBad, "beta", "beta is {}, must be finite", o.beta);
+  check(o.beta == 0.0f || t.c.present(), kBad, "c",
+        "beta is {} but c is missing; give c (it may be d itself), or set beta to 0", o.beta);
+  const MatmulTile& x = o.tile;
+  const bool all = x.block_m > 0 && x.block_n > 0 && x.block_k > 0;
+  const bool none = x.block_m == 0 && x.block_n == 0 && x.block_k == 0;
+  check(all || none, kBad, "tile",
+        "tile is block_m = {}, block_n = {}, block_k = {}; give all three, positive, or none for the library's choice",
+        x.block_m, x.block_n, x.block_k);
+  check(x.stages >= 0 && x.warps >= 0 && x.cluster_m >= 0 && x.cluster_n >= 0 && x.num_splits >= 0, kBad, "tile",
+        "tile has stages = {}, warps = {}, cluster {} x {}, num_splits = {}; none may be negative, 0 leaves it to the "
+        "library",
+        x.stages, x.warps, x.cluster_m, x.cluster_n, x.num_splits);
+}
+
+/// A matrix with the strides of dimensions that have one element or none set to what is most regular.
+struct Matrix {
+  void* data = nullptr;
+  Int64 rows = 0, cols = 0;
+  Int64 stride_row = 0, stride_col = 0;
+  Int64 stride_batch[kMatmulBatchDims] = {};  // outermost first
+
+  explicit Matrix(const TensorView& t) : data(t.data), rows(rows_of(t)), cols(cols_of(t)) {
+    stride_row = t.strides[t.ndim - 2];
+    stride_col = t.strides[t.ndim - 1];
+    regularize();
+    for (int i = 0; i < kMatmulBatchDims; ++i) stride_batch[kMatmulBatchDims - 1 - i] = leading_stride(t, i);
+  }
+  void regularize() {
+    if (rows <= 1 && stride_col != 1) stride_row = 1;
+    if (cols <= 1 && (stride_row != 1 || rows <= 1)) stride_col = 1;
+    if (rows <= 1 && stride_col == 1) stride_row = std::max<Int64>(cols, 1);
+    if (cols <= 1 && stride_row == 1) stride_col = std::max<Int64>(rows, 1);
+  }
+  MatrixOrder order() const {
+    return stride_col == 1   ? MatrixOrder::kRowMajor
+           : stride_row == 1 ? MatrixOrder::kColumnMajor
+                             : MatrixOrder::kStrided;
+  }
+  bool is_shared() const {
+    return std::all_of(stride_batch, stride_batch + kMatmulBatchDims, [](Int64 s) { return s == 0; });
+  }
+};
+
+struct Batch {
+  Int64 sizes[kMatmulBatchDims] = {1, 1, 1};  // outermost first
+};
+
+/// Joins leading dimensions that every operand walks with one step, and moves what is left to the innermost places.
+void join_batch(Batch& batch, std::span<Matrix* const> all) {
+  int kept = 0;
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    if (batch.sizes[i] == 1) continue;
+    const bool joins = kept > 0 && std::all_of(all.begin(), all.end(), [&](const Matrix* x) {
+                         return x->stride_batch[kept - 1] == x->stride_batch[i] * batch.sizes[i];
+                       });
+    const int to = joins ? kept - 1 : kept++;
+    batch.sizes[to] = joins ? batch.sizes[to] * batch.sizes[i] : batch.sizes[i];
+    for (Matrix* x : all) x->stride_batch[to] = x->stride_batch[i];
+  }
+  for (int to = kMatmulBatchDims - 1, from = kept - 1; to >= 0; --to, --from) {
+    batch.sizes[to] = from >= 0 ? batch.sizes[from] : 1;
+    for (Matrix* x : all) x->stride_batch[to] = from >= 0 ? x->stride_batch[from] : 0;
+  }
+}
+
+/// One b for a batch of a: the rows of all products are rows of one, if they lie evenly.
+void fold_rows(Batch& batch, Matrix& b, std::span<Matrix* const> rows) {
+  constexpr int kInner = kMatmulBatchDims - 1;
+  const Int64 copies = batch.sizes[kInner];
+  if (copies <= 1 || b.stride_batch[kInner] != 0) return;
+  for (const Matrix* x : rows) {
+    const Int64 step = x->stride_batch[kInner];
+    if (step == 0 || (x->rows != 1 && step != x->stride_row * x->rows) || copies * x->rows > kIntLimit) return;
+  }
+  for (Matrix* x : rows) {
+    if (x->rows == 1) x->stride_row = x->stride_batch[kInner];
+    x->rows *= copies;
+    x->regularize();
+  }
+  batch.sizes[kInner] = 1;
+  Matrix* const all[] = {rows[0], rows[1], rows[2], &b};
+  join_batch(batch, all);
+}
+
+int alignment_of(const Matrix& x, DType dtype, const Batch& batch) {
+  const auto element = static_cast<std::uint64_t>(size_bytes(dtype));
+  std::uint64_t bits = 16 | reinterpret_cast<std::uintptr_t>(x.data);
+  if (x.rows > 1 && (x.stride_row != 1 || x.stride_col == 1))
+    bits |= static_cast<std::uint64_t>(x.stride_row) * element;
+  if (x.cols > 1 && x.stride_col != 1) bits |= static_cast<std::uint64_t>(x.stride_col) * element;
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    if (batch.sizes[i] > 1) bits |= static_cast<std::uint64_t>(x.stride_batch[i]) * element;
+  }
+  return static_cast<int>(bits & (~bits + 1));
+}
+
+MatrixArgs matrix_args(const Matrix& x) {
+  MatrixArgs args = {x.data, x.stride_row, x.stride_col, {}};
+  std::copy(x.stride_batch, x.stride_batch + kMatmulBatchDims, args.stride_batch);
+  return args;
+}
+
+Batch batch_of(const TensorView& d) {
+  Batch batch;
+  std::int64_t count = 1;
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    batch.sizes[kMatmulBatchDims - 1 - i] = leading_size(d, i);
+    check(!__builtin_mul_overflow(count, leading_size(d, i), &count) && count <= kIntLimit, kBad, "d",
+          "d has shape {}: the batch has more than {} products; split it", shape_text(d), kIntLimit);
+  }
+  return batch;
+}
+
+MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c) {
+  Matrix a(t.a), b(t.b), d(t.d), c(has_c ? t.c : t.d);
+  Batch batch = batch_of(t.d);
+  for (const auto& [field, size] : {std::pair{"m", a.rows}, {"n", b.cols}, {"k", a.cols}}) {
+    checked_int(size, kIntLimit, field);
+  }
+  Matrix* const all[] = {&a, &d, &c, &b};
+  join_batch(batch, all);
+  fold_rows(batch, b, std::span(all).first(3));
+  MatmulCall call;
+  MatmulProblem& p = call.problem;
+  MatmulArgs& args = call.args;
+  p.device = t.a.device;
+  p.dtype = t.a.dtype;
+  p.d_dtype = t.d.dtype;
+  p.m = args.m = static_cast<int>(a.rows);
+  p.n = args.n = static_cast<int>(b.cols);
+  p.k = args.k = static_cast<int>(a.cols);
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    args.batch_sizes[i] = static_cast<int>(batch.sizes[i]);
+    p.batch *= args.batch_sizes[i];
+    p.batch_dims += batch.sizes[i] != 1;
+  }
+  args.batch = p.batch;
+  p.shares_a = p.batch > 1 && a.is_shared();
+  p.shares_b = p.batch > 1 && b.is_shared();
+  p.a_order = a.order(), p.b_order = b.order(), p.d_order = d.order();
+  p.a_alignment_bytes = alignment_of(a, p.dtype, batch);
+  p.b_alignment_bytes = alignment_of(b, p.dtype, batch);
+  p.d_alignment_bytes = alignment_of(d, p.d_dtype, batch);
+  args.a = matrix_args(a), args.b = matrix_args(b);
+  args.d = d.data, args.d_stride_row = d.stride_row, args.d_stride_col = d.stride_col;
+  std::copy(d.stride_batch, d.stride_batch + kMatmulBatchDims, args.d_stride_batch);
+  if (has_c) {
+    p.has_c = true;
+    p.c_dtype = t.c.dtype;
+    p.c_order = c.order();
+    p.d_alignment_bytes = std::min(p.d_alignment_bytes, alignment_of(c, p.c_dtype, batch));
+    p.beta = args.beta = o.beta;
+    args.c = matrix_args(c);
+  }
+  if (t.bias.present()) {
+    p.has_bias = true;
+    p.bias_dtype = t.bias.dtype;
+    args.bias = t.bias.data;
+    args.bias_stride = t.bias.shape[0] > 1 ? t.bias.strides[0] : 1;
+  }
+  p.alpha = args.alpha = o.alpha;
+  p.activation = o.activation;
+  p.math = p.dtype == DType::kF32 ? o.math : Math::kExact;  // means something for fp32 only: one plan otherwise
+  p.deterministic = o.deterministic;
+  return call;
+}
+
+MatrixOrder exchanged(MatrixOrder order) {
+  switch (order) {
+    case MatrixOrder::kRowMajor: return MatrixOrder::kColumnMajor;
+    case MatrixOrder::kColumnMajor: return MatrixOrder::kRowMajor;
+    case MatrixOrder::kStrided: break;
+  }
+  return order;
+}
+
+}  // namespace
+
+MatmulCall describe_matmul(const MatmulTensors& t, const MatmulOptions& options, bool require_data) {
+  check_operand({"a", &t.a}, t.a, "(..., m, k)", require_data);
+  check_operand({"b", &t.b}, t.a, "(..., k, n)", require_data);
+  check_operand({"d", &t.d}, t.a, "(..., m, n)", require_data);
+  check_options(options, t);
+  const bool has_c = options.beta != 0.0f;
+  if (has_c) check_operand({"c", &t.c}, t.a, "(..., m, n)", require_data);
+  check_shapes(t, has_c);
+  check_bias(t, require_data);
+  check_aliases(t, has_c);
+  return call_of(t, options, has_c);
+}
+
+MatmulProblem transposed(const MatmulProblem& problem) {
+  MatmulProblem p = problem;
+  std::swap(p.m, p.n);
+  std::swap(p.shares_a, p.shares_b);
+  p.a_order = exchanged(problem.b_order);
+  p.b_order = exchanged(problem.a_order);
+  p.d_order = exchanged(problem.d_order);
+  p.c_order = exchanged(problem.c_order);
+  std::swap(p.a_alignment_bytes, p.b_alignment_bytes);
+  return p;
+}
+
+MatmulArgs transposed(const MatmulArgs& args) {
+  MatmulArgs t = args;
+  std::swap(t.m, t.n);
+  std::swap(t.a, t.b);
+  for (MatrixArgs* x : {&t.a, &t.b, &t.c}) std::swap(x->stride_row, x->stride_col);
+  std::swap(t.d_stride_row, t.d_stride_col);
+  return t;
+}
+
+}  // namespace fovea

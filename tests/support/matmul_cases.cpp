@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/support/matmul_cases.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "contract/dtype.h"
+#include "problem/describe_matmul.h"
+
+namespace fovea::testing {
+namespace {
+
+/// A (batch..., rows, cols) tensor in the given order; batches lie one behind the other, with a gap where rows have
+/// one.
+HostTensor make_matrix(DType dtype, const std::vector<int>& batch, int rows, int cols, Order order, std::byte fill) {
+  HostTensor t;
+  t.view.dtype = dtype;
+  t.view.ndim = static_cast<int>(batch.size()) + 2;
+  const int row = t.view.ndim - 2, col = row + 1;
+  t.view.shape[row] = rows;
+  t.view.shape[col] = cols;
+  const bool is_transposed = order == Order::kColumns || order == Order::kGappyColumns;
+  const bool has_gaps = order == Order::kGappyRows || order == Order::kGappyColumns;
+  const std::int64_t step = order == Order::kEverySecond ? 2 : 1;
+  const std::int64_t inner = is_transposed ? rows : cols, outer = is_transposed ? cols : rows;
+  const std::int64_t pitch = step * std::max<std::int64_t>(inner, 1) + (has_gaps ? 5 : 0);
+  t.view.strides[is_transposed ? row : col] = step;
+  t.view.strides[is_transposed ? col : row] = pitch;
+  std::int64_t stride = pitch * std::max<std::int64_t>(outer, 1) + (has_gaps ? 3 : 0);
+  for (int i = row - 1; i >= 0; --i) {
+    t.view.shape[i] = batch[static_cast<std::size_t>(i)];
+    t.view.strides[i] = stride;
+    stride *= std::max<std::int64_t>(t.view.shape[i], 1);
+  }
+  allocate(t, fill);
+  return t;
+}
+
+/// Calls visit(element index) for every element in row-major order.
+template <typename Visit>
+void for_each_element(const TensorView& t, Visit visit) {
+  std::int64_t count = 1;
+  for (int d = 0; d < t.ndim; ++d) count *= t.shape[d];
+  for (std::int64_t i = 0; i < count; ++i) {
+    std::int64_t rest = i, at = 0;
+    for (int d = t.ndim - 1; d >= 0; --d) {
+      at += rest % t.shape[d] * t.strides[d];
+      rest /= t.shape[d];
+    }
+    visit(at, i);
+  }
+}
+
+class Filler {
+ public:
+  Filler(MatmulFill kind, std::uint32_t seed) : kind_(kind), generator_(seed) {}
+
+  void fill(HostTensor& t, double scale = 1.0) {
+    for_each_element(t.view, [&](std::int64_t at, std::int64_t) { store(t, at, scale * next()); });
+  }
+
+ private:
+  double next() {
+    switch (kind_) {
+      case MatmulFill::kLarge: return 2000.0 * normal_(generator_);
+      case MatmulFill::kTiny: return 1e-20 * normal_(generator_);
+      case MatmulFill::kIntegers: return static_cast<double>(generator_() % 9) - 4.0;
+      default: return normal_(generator_);
+    }
+  }
+  MatmulFill kind_;
+  std::mt19937 generator_;
+  std::normal_distribution<double> normal_;
+};
+
+void poison(HostTensor& t, double value) {
+  std::int64_t count = 1;
+  for (int d = 0; d < t.view.ndim; ++d) count *= t.view.shape[d];
+  for_each_element(t.view, [&](std::int64_t at, std::int64_t i) {
+    if (i == count / 2) store(t, at, value);
+  });
+}
+
+const char* text_of(Order order) {
+  static constexpr const char* kTexts[] = {"n", "t", "n gaps", "t gaps", "every second"};
+  return kTexts[static_cast<int>(order)];
+}
+
+}  // namespace
+
+std::string to_string(const MatmulCase& c) {
+  std::string text = fmt::format("{}: {} m={} n={} k={} a {}, b {}, d {}", c.name, name_of(c.dtype), c.m, c.n, c.k,
+                                 text_of(c.a_order), text_of(c.b_order), text_of(c.d_order));
+  if (!c.batch.empty()) text += fmt::format(" batch {}", fmt::join(c.batch, " x "));
+  if (c.d_dtype) text += fmt::format(" -> {}", name_of(*c.d_dtype));
+  if (c.has_c) text += fmt::format(" alpha={} beta={}{}", c.alpha, c.beta, c.c_is_d ? " c is d" : "");
+  if (c.has_bias) text += " bias";
+  if (c.activation != Activation::kNone) text += fmt::format(" {}", name_of(c.activation));
+  return text;
+}
+
+MatmulData::MatmulData(const MatmulCase& x, std::uint32_t seed) : description(x) {
+  a = make_matrix(x.dtype, x.differs ? x.batch_a : x.batch, x.m, x.k, x.a_order, kGuard);
+  b = make_matrix(x.dtype, x.differs ? x.batch_b : x.batch, x.k, x.n, x.b_order, kGuard);
+  const DType d_dtype = x.d_dtype.value_or(x.dtype);
+  d = make_matrix(d_dtype, x.batch, x.m, x.n, x.d_order, kPattern);
+  Filler filler(x.fill, seed);
+  filler.fill(a);
+  filler.fill(b);
+  if (x.fill == MatmulFill::kNan) {
+    poison(a, std::numeric_limits<double>::quiet_NaN());
+    poison(b, std::numeric_limits<double>::infinity());
+  }
+  if (x.c_is_d) filler.fill(d);
+  if (x.has_c && !x.c_is_d) {
+    c = make_matrix(x.c_dtype.value_or(d_dtype), x.batch, x.m, x.n, x.d_order, kGuard);
+    filler.fill(c);
+  }
+  if (x.has_bias) {
+    bias = make_matrix(x.bias_dtype.value_or(x.dtype), {}, 1, x.n, Order::kRows, kGuard);
+    filler.fill(bias);
+    bias.view.ndim = 1;
+    bias.view.shape[0] = x.n;
+    bias.view.strides[0] = 1;
+  }
+  options.alpha = x.alpha;
+  options.beta = x.beta;
+  options.activation = x.activation;
+  d_before_ = d.bytes;
+}
+
+MatmulTensors MatmulData::tensors() const {
+  const TensorView absent;
+  return {a.view, b.view, d.view,
+          description.c_is_d  ? d.view
+          : description.has_c ? c.view
+                              : absent,
+          description.has_bias ? bias.view : absent};
+}
+
+std::vector<HostTensor*> MatmulData::all() {
+  std::vector<HostTensor*> present;
+  for (HostTensor* t : {&a, &b, &c, &bias, &d}) {
+    if (t->view.present()) present.push_back(t);
+  }
+  return present;
+}
+
+void MatmulData::reset() {
+  std::copy(d_before_.begin(), d_before_.end(), d.bytes.begin());  // in place: views point into it
+}
+
+ExpectedMatmul expect(const MatmulData& data, std::int64_t max_rows) {
+  const MatmulCall call = describe_matmul(data.tensors(), data.options);
+  return expect_matmul(call.args, call.problem, max_rows);
+}
+
+std::string judge(const MatmulData& data, const ExpectedMatmul& expected) {
+  const MatmulReport report = verify_matmul(describe_matmul(data.tensors(), data.options).args, expected);
+  std::string fault = check_gaps(data.d, "d");
+  if (!report.passed) fault += to_string(report);
+  return fault.empty() ? fault : to_string(data.description) + "\n" + fault;
+}
+
+}  // namespace fovea::testing
