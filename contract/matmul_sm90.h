@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// How kernels/matmul/matmul_sm90.cuh lays out its shared memory: the host needs the size, the kernel the places.
+#pragma once
+
+#include "contract/matmul_config.h"
+
+namespace fovea {
+
+inline constexpr int kSm90SharedBytes = 227 * 1024;  // that a block may have
+
+/// Offsets count from a multiple of 1024 bytes.
+struct MatmulSm90Layout {
+  int a_bytes, b_bytes;  // of one stage
+  int a, b, store, full, empty;
+  int store_columns, store_bytes, store_buffers;  // per warpgroup; 0 where d is not stored by the copy engine
+  int total_bytes;                                // with the slack to align
+};
+
+/// d by the copy engine: 16-bit, rows that it can address, chunks of 32 or 64 columns.
+constexpr bool matmul_sm90_stores_by_tma(const MatmulConfig& c) {
+  return c.split == SplitKind::kNone && size_bytes(c.d_dtype) == 2 && c.d_order == MatrixOrder::kRowMajor &&
+         c.d_copy_bytes == 16 && c.block_n % 32 == 0;
+}
+
+constexpr MatmulSm90Layout matmul_sm90_layout(const MatmulConfig& c) {
+  MatmulSm90Layout l = {};
+  const int groups = c.warps / 4;
+  const bool b_is_n_major = c.b_order == MatrixOrder::kRowMajor;
+  l.a_bytes = c.block_m * 128;
+  l.b_bytes = (b_is_n_major ? ceil_div(c.block_n, 64) * 64 : c.block_n) * 128;
+  l.a = 0;
+  l.b = c.stages * l.a_bytes;
+  l.store = l.b + c.stages * l.b_bytes;
+  int end = l.store;
+  if (matmul_sm90_stores_by_tma(c) && groups > 0) {
+    l.store_columns = c.block_n % 64 == 0 ? 64 : 32;
+    l.store_bytes = 64 * 2 * l.store_columns;
+    // As many as one tile needs, if they fit beside the stages; two at least.
+    l.store_buffers = max_of(c.block_m / 64 / groups * (c.block_n / l.store_columns), 1);
+    while (l.store_buffers > 2 && end + groups * l.store_buffers * l.store_bytes > kSm90SharedBytes - 2048) {
+      --l.store_buffers;
+    }
+    end += groups * l.store_buffers * l.store_bytes;
+  }
+  if (c.split == SplitKind::kCluster) {
+    const bool along_m = c.d_order == MatrixOrder::kColumnMajor;
+    end = max_of(end, 4 * (along_m ? c.block_n * (c.block_m + 4) : c.block_m * (c.block_n + 8)));
+  }
+  l.full = (end + 15) / 16 * 16;
+  l.empty = l.full + 8 * c.stages;
+  l.total_bytes = l.empty + 8 * c.stages + 1024;
+  return l;
+}
+
+}  // namespace fovea

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The order in which a GPU computes the tiles of a product. Tiles that run at the same time should read the same rows
+// of a and columns of b, so that these come from the L2 cache: tiles go down group_m rows of tiles before they step to
+// the right.
+#pragma once
+
+#include "contract/matmul_args.h"
+
+namespace fovea {
+
+struct MatmulTilePlace {
+  int m;  // index of the tile, not of its first row
+  int n;
+  int batch;
+};
+
+/// index in [0, tiles_m * tiles_n * batch), which is below 2^31.
+HOST_DEVICE constexpr MatmulTilePlace tile_at(const MatmulSchedule& s, int index) {
+  const int per_product = s.tiles_m * s.tiles_n;
+  const int batch = index / per_product, rest = index - batch * per_product;
+  const int per_group = s.group_m * s.tiles_n;
+  const int group = rest / per_group, place = rest - group * per_group;
+  const int first = group * s.group_m, rows = min_of(s.group_m, s.tiles_m - first);
+  const int n = place / rows;
+  return {first + place - n * rows, n, batch};
+}
+
+}  // namespace fovea

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+// d = activation(alpha a b + beta c + bias) on Hopper, 16-bit a and b, fp32 sums.
+// Roles: one thread of the first warpgroup fills a ring of stages through the copy engine (produce); each of the other
+// one or two warpgroups multiplies its rows of the tile out of shared memory with wgmma (consume) and stores them
+// (store_…). Blocks stay and take tile after tile, so that loads of the next tile run under the stores of the last.
+// Blocks of a cluster either share operands (cluster_m x cluster_n tiles; every block loads its share and multicasts
+// it) or split k (splits): then partial tiles meet in shared memory and each block finishes a slice, in a fixed order.
+// Operands may be contiguous along k or along m or n: the descriptors say which; the transposition costs nothing.
+#pragma once
+
+#include "contract/matmul_args.h"
+#include "contract/matmul_config.h"
+#include "contract/matmul_sm90.h"
+#include "contract/matmul_tiles.h"
+#include "kernels/block/matmul_finish.cuh"
+#include "kernels/ptx/cluster.cuh"
+#include "kernels/ptx/mbarrier.cuh"
+#include "kernels/ptx/shared_address.cuh"
+#include "kernels/ptx/stmatrix.cuh"
+#include "kernels/ptx/tma.cuh"
+#include "kernels/ptx/warpgroup.cuh"
+#include "kernels/ptx/wgmma.cuh"
+#include "kernels/tile/convert.cuh"
+
+namespace fovea {
+
+/// Constants that follow from the config.
+template <MatmulConfig c>
+struct MatmulSm90 {
+  static constexpr MatmulSm90Layout kLayout = matmul_sm90_layout(c);
+  static constexpr bool kStoresByTma = matmul_sm90_stores_by_tma(c);
+  static constexpr bool kMajorM = c.a_order == MatrixOrder::kColumnMajor;  // a is contiguous along m
+  static constexpr bool kMajorN = c.b_order == MatrixOrder::kRowMajor;     // b is contiguous along n
+  static constexpr bool kAlongM = c.d_order == MatrixOrder::kColumnMajor;  // d is contiguous along m
+  static constexpr int kSplits = c.split == SplitKind::kCluster ? c.num_splits : 1;
+  static constexpr int kWarpgroups = c.warps / 4;  // that multiply
+  static constexpr int kConsumers = 128 * kWarpgroups;
+  static constexpr int kBlocks = c.block_m / 64 / kWarpgroups;  // of 64 rows per warpgroup
+  static constexpr int kSums = c.block_n / 2;                   // registers per block of 64 rows
+  static constexpr int kCluster = c.cluster_m * c.cluster_n * kSplits;
+  static constexpr int kStepA = kMajorM ? 2048 : 32;  // bytes from 16 steps of k to the next 16
+  static constexpr int kStepB = kMajorN ? 2048 : 32;
+
+  static_assert(c.block_k == 64, "a row of 64 elements is the 128 bytes of the swizzle");
+  static_assert(c.block_m % (64 * kWarpgroups) == 0, "every warpgroup takes whole blocks of 64 rows");
+  static_assert(kSplits == 1 || c.cluster_m * c.cluster_n == 1, "a cluster shares operands or splits k");
+  static_assert(c.cluster_n == 1 || c.block_m % (kMajorM ? 64 * c.cluster_n : 8 * c.cluster_n) == 0,
+                "each block of a cluster loads an equal share of a");
+  static_assert(c.cluster_m == 1 || c.block_n % (kMajorN ? 64 * c.cluster_m : 8 * c.cluster_m) == 0,
+                "each block of a cluster loads an equal share of b");
+};
+
+template <bool value>
+struct Constant {
+  static constexpr bool kValue = value;
+};
+
+/// Where a ring stands: the stage and how often it has been round.
+template <int stages>
+struct RingPlace {
+  int stage = 0;
+  unsigned parity = 0;
+  __device__ void advance() {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/// This block's part of the work: its tiles, and its steps of k.
+template <MatmulConfig c>
+struct MatmulWork {
+  int rank_m = 0, rank_n = 0, split = 0;  // in the cluster
+  int first, stride, count;               // tiles: first, first + stride, … below count
+  int step_begin, step_end;               // of block_k elements of k
+
+  __device__ explicit MatmulWork(const MatmulArgs& args) {
+    using K = MatmulSm90<c>;
+    constexpr int kCluster = K::kCluster;
+    const int rank = kCluster == 1 ? 0 : static_cast<int>(cluster_ctarank());
+    if constexpr (K::kSplits > 1) split = rank;
+    if constexpr (K::kSplits == 1 && kCluster > 1) {
+      rank_m = rank % c.cluster_m;
+      rank_n = rank / c.cluster_m;
+    }
+    first = static_cast<int>(blockIdx.x) / kCluster;
+    stride = static_cast<int>(gridDim.x) / kCluster;
+    count = static_cast<int>(args.schedule.num_tiles);
+    const int steps = (args.k + c.block_k - 1) / c.block_k;
+    step_begin = K::kSplits == 1 ? 0 : static_cast<int>(static_cast<Int64>(steps) * split / K::kSplits);
+    step_end = K::kSplits == 1 ? steps : static_cast<int>(static_cast<Int64>(steps) * (split + 1) / K::kSplits);
+  }
+  /// First row and column of this block's tile.
+  __device__ int row_of(const MatmulTilePlace& tile) const { return (tile.m * c.cluster_m + rank_m) * c.block_m; }
+  __device__ int column_of(const MatmulTilePlace& tile) const { return (tile.n * c.cluster_n + rank_n) * c.block_n; }
+};
+
+/// The matrix of this batch index in a tensor map of five dimensions; one that is shared along a dimension has no
+/// others.
+__device__ inline BoxPlace batch_place(const MatmulArgs& args, const Int64 (&stride)[kMatmulBatchDims], int batch) {
+  if (args.batch == 1) return {0, 0, 0, 0, 0};
+  const int inner = batch % args.batch_sizes[2], outer = batch / args.batch_sizes[2];
+  return {0, 0, stride[2] ? inner : 0, stride[1] ? outer % args.batch_sizes[1] : 0,
+          stride[0] ? outer / args.batch_sizes[1] : 0};
+}
+
+/// Loads this block's share of one operand's tile: `rows` along m or n from `first`, 64 along k from k_first. Shared
+/// with `sharers` blocks of the cluster, of which this is number `share`; `blocks` has a bit for each of them.
+template <int rows, bool is_mn_major, int sharers>
+__device__ void load_operand(unsigned tile, const TensorMap& map, unsigned barrier, int k_first, int first,
+                             const BoxPlace& batch, int share, unsigned short blocks) {
+  const auto load = [&](unsigned shared, int x, int y) {
+    const BoxPlace at = {x, y, batch.z, batch.u, batch.v};
+    if constexpr (sharers == 1) {
+      cp_async_bulk_tensor_5d(shared, map, barrier, at);
+    } else {
+      cp_async_bulk_tensor_5d_multicast(shared, map, barrier, at, blocks);
+    }
+  };
+  if constexpr (is_mn_major) {
+    constexpr int kPanels = (rows + 63) / 64 / sharers;
+#pragma unroll
+    for (int i = 0; i < kPanels; ++i) {
+      const int panel = share * kPanels + i;
+      load(tile + panel * 8192, first + 64 * panel, k_first);
+    }
+  } else {
+    constexpr int kRows = rows / sharers;
+    load(tile + share * kRows * 128, k_first, first + share * kRows);
+  }
+}
+
+/// One thread: waits for an empty stage, orders both operands into it, goes on.
+template <MatmulConfig c>
+__device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const TensorMap& b_map,
+                        const MatmulWork<c>& work, const MatmulTilePlace& tile, unsigned shared,
+                        RingPlace<c.stages>& place) {
+  using K = MatmulSm90<c>;
+  // Blocks in the same row of the cluster share a, those in the same column b.
+  unsigned short a_blocks = 0, b_blocks = 0;
+#pragma unroll
+  for (int i = 0; i < c.cluster_n; ++i) a_blocks |= 1 << (work.rank_m + c.cluster_m * i);
+#pragma unroll
+  for (int i = 0; i < c.cluster_m; ++i) b_blocks |= 1 << (i + c.cluster_m * work.rank_n);
+  const int row = work.row_of(tile), column = work.column_of(tile);
+  const BoxPlace a_batch = batch_place(args, args.a.stride_batch, tile.batch);
+  const BoxPlace b_batch = batch_place(args, args.b.stride_batch, tile.batch);
+  for (int step = work.step_begin; step < work.step_end; ++step) {
+    const unsigned full = shared + K::kLayout.full + 8 * place.stage,
+                   empty = shared + K::kLayout.empty + 8 * place.stage;
+    mbarrier_wait(empty, place.parity ^ 1);
+    mbarrier_arrive_expect_tx(full, K::kLayout.a_bytes + K::kLayout.b_bytes);
+    load_operand<c.block_m, K::kMajorM, c.cluster_n>(shared + K::kLayout.a + place.stage * K::kLayout.a_bytes, a_map,
+                                                     full, step * c.block_k, row, a_batch, work.rank_n, a_blocks);
+    load_operand<c.block_n, K::kMajorN, c.cluster_m>(shared + K::kLayout.b + place.stage * K::kLayout.b_bytes, b_map,
+                                                     full, step * c.block_k, column, b_batch, work.rank_m, b_blocks);
+    place.advance();
+  }
+}
+
+/// A stage may be filled again: told to every block that writes into it. One thread per block that is told.
+template <MatmulConfig c>
+__device__ void release(const MatmulWork<c>& work, unsigned empty, int thread) {
+  if constexpr (c.cluster_m * c.cluster_n == 1) {
+    if (thread == 0) mbarrier_arrive(empty);
+  } else if (thread < c.cluster_m * c.cluster_n) {
+    const bool shares = thread % c.cluster_m == work.rank_m || thread / c.cluster_m == work.rank_n;
+    if (shares) mbarrier_arrive_cluster(empty, static_cast<unsigned>(thread));
+  }
+}
+
+/// One warpgroup's rows of a tile, complete on return.
+template <MatmulConfig c>
+__device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, int thread, RingPlace<c.stages>& place,
+                        float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  const unsigned long long a_descriptor =
+      wgmma_descriptor(shared + K::kLayout.a + group * K::kBlocks * 8192, 8192, 1024);
+  const unsigned long long b_descriptor = wgmma_descriptor(shared + K::kLayout.b, 8192, 1024);
+  if (work.step_begin == work.step_end) {
+#pragma unroll
+    for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+      for (int j = 0; j < K::kSums; ++j) sums[i][j] = 0.0f;
+    }
+    return;
+  }
+  const auto multiply = [&](auto is_first) {
+    mbarrier_wait(shared + K::kLayout.full + 8 * place.stage, place.parity);
+    const unsigned long long a = a_descriptor + static_cast<unsigned>(place.stage * K::kLayout.a_bytes >> 4);
+    const unsigned long long b = b_descriptor + static_cast<unsigned>(place.stage * K::kLayout.b_bytes >> 4);
+    wgmma_fence();
+#pragma unroll
+    for (int kk = 0; kk < c.block_k / 16; ++kk) {
+#pragma unroll
+      for (int i = 0; i < K::kBlocks; ++i) {
+        const unsigned long long at = a + ((i * 8192 + kk * K::kStepA) >> 4), bt = b + (kk * K::kStepB >> 4);
+        if (decltype(is_first)::kValue && kk == 0) {
+          wgmma_m64k16_first<c.dtype, K::kMajorM, K::kMajorN>(sums[i], at, bt);
+        } else {
+          wgmma_m64k16<c.dtype, K::kMajorM, K::kMajorN>(sums[i], at, bt);
+        }
+      }
+    }
+    wgmma_commit_group();
+  };
+  multiply(Constant<true>{});
+  unsigned last = shared + K::kLayout.empty + 8 * place.stage;
+  place.advance();
+#pragma unroll 1
+  for (int step = work.step_begin + 1; step < work.step_end; ++step) {
+    multiply(Constant<false>{});
+    wgmma_wait_group<1>();  // the products of the step before are done: its stage is free
+    release<c>(work, last, thread);
+    last = shared + K::kLayout.empty + 8 * place.stage;
+    place.advance();
+  }
+  wgmma_wait_group<0>();
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int j = 0; j < K::kSums; ++j) asm volatile("" : "+f"(sums[i][j])::"memory");
+  }
+  release<c>(work, last, thread);
+}
+
+/// Through shared memory and the copy engine: 64 rows by a chunk of columns at a time, under the swizzle of the map.
+template <MatmulConfig c>
+__device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_map, unsigned shared, int group,
+                                     int thread, int row, int column, int batch,
+                                     const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  constexpr int kColumns = K::kLayout.store_columns, kChunks = kColumns / 8;
+  constexpr int kBuffers = K::kLayout.store_buffers;
+  const MatmulOffsets from = matmul_offsets(args, batch);
+  const int lane = thread % 32, warp = thread / 32;
+  const int tile_row = 16 * warp + lane % 16;  // that this lane addresses
+  const BoxPlace place = batch_place(args, args.d_stride_batch, batch);
+  const unsigned buffers = shared + K::kLayout.store + group * kBuffers * K::kLayout.store_bytes;
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int part = 0; part < c.block_n / kColumns; ++part) {
+      const unsigned buffer = buffers + (i * (c.block_n / kColumns) + part) % kBuffers * K::kLayout.store_bytes;
+      if (thread == 0) cp_async_bulk_wait_group_read<kBuffers - 1>();
+      bar_sync(2 + group, 128);
+#pragma unroll
+      for (int j = 0; j < kColumns / 16; ++j) {
+        const float* s = &sums[i][part * kColumns / 2 + 8 * j];
+        const int pair_row = row + 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4;
+        const int pair_column = column + part * kColumns + 16 * j + 2 * (lane % 4);
+        unsigned packed[4];
+#pragma unroll
+        for (int q = 0; q < 4; ++q) {
+          packed[q] = finish_pair<c>(args, from, pair_row + q % 2 * 8, pair_column + q / 2 * 8, s[2 * q], s[2 * q + 1]);
+        }
+        const int flip = kChunks == 8 ? tile_row % 8 : tile_row / 2 % 4;
+        stmatrix_x4(buffer + tile_row * (2 * kColumns) + ((2 * j + lane / 16) ^ flip) * 16, packed[0], packed[1],
+                    packed[2], packed[3]);
+      }
+      fence_proxy_async();
+      bar_sync(2 + group, 128);
+      if (thread == 0) {
+        cp_async_bulk_tensor_5d_store(
+            d_map, buffer, {column + part * kColumns, row + 64 * (group * K::kBlocks + i), place.z, place.u, place.v});
+        cp_async_bulk_commit_group();
+      }
+    }
+  }
+}
+
+/// Straight from registers: any dtype, any strides.
+template <MatmulConfig c>
+__device__ void store_directly(const MatmulArgs& args, int group, int thread, int row, int column, int batch,
+                               const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  const MatmulOffsets from = matmul_offsets(args, batch);
+  const int lane = thread % 32, warp = thread / 32;
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int r = row + 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4 + 8 * half;
+#pragma unroll
+      for (int j = 0; j < c.block_n / 8; ++j) {
+        const int at = column + 8 * j + 2 * (lane % 4);
+        const float pair[2] = {sums[i][4 * j + 2 * half], sums[i][4 * j + 2 * half + 1]};
+        store_finished<c, 2, false>(args, from, r, at, pair);
+      }
+    }
+  }
+}
+
+/// Where element (row, column) of a partial tile lies in shared memory; four neighbours in the order of the output.
+template <MatmulConfig c>
+__device__ unsigned partial_offset(int row, int column) {
+  // The padding spreads the rows that one instruction writes over the banks.
+  return 4u * (MatmulSm90<c>::kAlongM ? column * (c.block_m + 4) + row : row * (c.block_n + 8) + column);
+}
+
+/// Blocks of a cluster that split k: every partial tile into shared memory, then each block sums and stores a slice.
+template <MatmulConfig c>
+__device__ void write_partial(unsigned shared, int group, int thread,
+                              const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  const int lane = thread % 32, warp = thread / 32;
+  auto* partial = static_cast<char*>(__cvta_shared_to_generic(shared));
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int j = 0; j < c.block_n / 8; ++j) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4 + 8 * half;
+        const int column = 8 * j + 2 * (lane % 4);
+        const float x = sums[i][4 * j + 2 * half], y = sums[i][4 * j + 2 * half + 1];
+        if constexpr (MatmulSm90<c>::kAlongM) {
+          *reinterpret_cast<float*>(partial + partial_offset<c>(row, column)) = x;
+          *reinterpret_cast<float*>(partial + partial_offset<c>(row, column + 1)) = y;
+        } else {
+          *reinterpret_cast<float2*>(partial + partial_offset<c>(row, column)) = make_float2(x, y);
+        }
+      }
+    }
+  }
+}
+
+template <MatmulConfig c>
+__device__ void store_slice(const MatmulArgs& args, unsigned shared, int split, int thread, int row, int column,
+                            int batch) {
+  using K = MatmulSm90<c>;
+  constexpr int kRun = MatmulSm90<c>::kAlongM ? c.block_m : c.block_n;  // along which the output is contiguous
+  constexpr int kFours = c.block_m * c.block_n / 4;
+  constexpr int kShare = (kFours + K::kSplits - 1) / K::kSplits;
+  const MatmulOffsets from = matmul_offsets(args, batch);
+  unsigned peers[K::kSplits];
+#pragma unroll
+  for (int i = 0; i < K::kSplits; ++i) peers[i] = mapa(shared, static_cast<unsigned>(i));
+  for (int e = thread; e < kShare; e += K::kConsumers) {
+    const int four = split * kShare + e;
+    if (four >= kFours) break;
+    const int along = four % (kRun / 4) * 4, across = four / (kRun / 4);
+    const int r = MatmulSm90<c>::kAlongM ? along : across, col = MatmulSm90<c>::kAlongM ? across : along;
+    if (row + r >= args.m || column + col >= args.n) continue;
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (int i = 0; i < K::kSplits; ++i) {
+      const float4 x = ld_shared_cluster_v4(peers[i] + partial_offset<c>(r, col));
+      sum[0] += x.x, sum[1] += x.y, sum[2] += x.z, sum[3] += x.w;
+    }
+    store_finished<c, 4, MatmulSm90<c>::kAlongM>(args, from, row + r, column + col, sum);
+  }
+}
+
+template <MatmulConfig c>
+__device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, const TensorMap& b_map,
+                            const TensorMap& d_map) {
+  using K = MatmulSm90<c>;
+  extern __shared__ __align__(1024) char dynamic_shared[];
+  const unsigned shared = (shared_address(dynamic_shared) + 1023u) & ~1023u;
+  const int thread = static_cast<int>(threadIdx.x) % 128;
+  const int group = __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x) / 128, 0) - 1;  // -1 produces
+  if (threadIdx.x == 0) {
+    prefetch_tensormap(a_map);
+    prefetch_tensormap(b_map);
+    if constexpr (K::kStoresByTma) prefetch_tensormap(d_map);
+    for (int i = 0; i < c.stages; ++i) {
+      mbarrier_init(shared + K::kLayout.full + 8 * i, 1);
+      mbarrier_init(shared + K::kLayout.empty + 8 * i, K::kWarpgroups * (c.cluster_m + c.cluster_n - 1));
+    }
+    fence_mbarrier_init();
+  }
+  constexpr int kThreads = 128 + K::kConsumers;
+  if constexpr (K::kCluster > K::kSplits) {
+    barrier_cluster_relaxed();  // the others arrive and write here
+  } else if (group < 0) {
+    __syncwarp();
+    bar_arrive(1, kThreads);  // the thread that will produce made the barriers: it need not wait for the others
+  } else {
+    bar_sync(1, kThreads);
+  }
+  const MatmulWork<c> work(args);
+  RingPlace<c.stages> place;
+  if (group < 0) {
+    if constexpr (K::kWarpgroups == 2) setmaxnreg_dec<40>();
+    if constexpr (K::kWarpgroups == 3) setmaxnreg_dec<32>();
+    for (int index = work.first; index < work.count; index += work.stride) {
+      if (thread == 0) produce<c>(args, a_map, b_map, work, tile_at(args.schedule, index), shared, place);
+      if constexpr (K::kSplits > 1) {
+        __syncwarp();
+        barrier_cluster();  // partial tiles are written
+        barrier_cluster();  // … and read
+      }
+    }
+    __syncwarp();
+  } else {
+    if constexpr (K::kWarpgroups == 2) setmaxnreg_inc<232>();
+    if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<160>();
+    for (int index = work.first; index < work.count; index += work.stride) {
+      const MatmulTilePlace tile = tile_at(args.schedule, index);
+      const int row = work.row_of(tile), column = work.column_of(tile);
+      float sums[K::kBlocks][K::kSums];
+      consume<c>(work, shared, group, thread, place, sums);
+      if constexpr (K::kSplits > 1) {
+        bar_sync(1, K::kConsumers);  // nobody reads the stages any more
+        write_partial<c>(shared, group, thread, sums);
+        barrier_cluster();
+        store_slice<c>(args, shared, work.split, group * 128 + thread, row, column, tile.batch);
+        fence_proxy_async();  // the next tile's loads write where this one's partial tile was
+        barrier_cluster();
+      } else if constexpr (K::kStoresByTma) {
+        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch, sums);
+      } else {
+        store_directly<c>(args, group, thread, row, column, tile.batch, sums);
+      }
+    }
+    if constexpr (K::kStoresByTma) {
+      if (thread == 0) cp_async_bulk_wait_group_read<0>();
+    }
+  }
+  // Blocks of the cluster may still write into this one's shared memory.
+  if constexpr (K::kCluster > K::kSplits) barrier_cluster_relaxed();
+}
+
+}  // namespace fovea
