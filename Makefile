@@ -6,11 +6,11 @@ LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache -
 CONFIGURE = cmake -G Ninja $(LAUNCHER)
 TESTS = ctest --output-on-failure --no-tests=error --timeout 1800
 
-.PHONY: help demo test check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info fuzz install clean
+.PHONY: help demo test test-python check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info fuzz install clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
-	@awk -F ':.*## *' '/^[a-z-]*:.*##/ {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## *' '/^[a-z-]*:.*##/ {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo:  ## build, and show one attention layer: right, fast, and drawn in the terminal
 	@tools/install_packages build
@@ -25,7 +25,12 @@ test:  ## everything that needs no GPU: build, tests, GPU kernels compiled, chec
 	FOVEA_NVRTC="$$(tools/find_nvrtc --install)" && export FOVEA_NVRTC && \
 	  $(TESTS) --test-dir $(BUILD) --exclude-regex compile_every_gpu_kernel && $(BUILD)/tests/fovea_compile_ring
 	tools/test_install $(BUILD)
+	tools/test_python $(BUILD)
 	@echo "make test: all passed"
+
+test-python:  ## the Python package alone: installed into build/python-env, and its tests
+	@tools/install_packages build test
+	tools/test_python $(BUILD)
 
 build:
 	$(CONFIGURE) -S . -B $(BUILD) -DFOVEA_BUILD_TESTS=ON
@@ -65,6 +70,7 @@ test-gpu:  ## the tests that need a GPU, on the one that is here
 	@tools/install_packages build test
 	@$(MAKE) --no-print-directory build
 	FOVEA_NVRTC="$$(tools/find_nvrtc --install)" && export FOVEA_NVRTC && $(BUILD)/tests/fovea_gpu_tests
+	tools/test_python --gpu $(BUILD)
 
 gpu-info:  ## what GPUs Fovea sees
 	@tools/install_packages build

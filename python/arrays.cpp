@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "python/arrays.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+#include "python/errors.h"
+
+namespace nb = nanobind;
+
+namespace fovea::python {
+namespace {
+
+/// A reference that lives as long as the process: interpreters may end before static objects do.
+nb::handle kept(nb::object object) { return object.release(); }
+
+nb::handle numpy(const char* name) { return kept(nb::module_::import_("numpy").attr(name)); }
+
+struct NumPyNames {
+  nb::handle empty = numpy("empty"), empty_like = numpy("empty_like"), float32 = kept(nb::str("float32")),
+             dtype = kept(nb::str("dtype"));
+};
+const NumPyNames& numpy_names() {
+  static const auto* const names = new NumPyNames();
+  return *names;
+}
+
+nb::handle torch_c(const char* name) {
+  nb::object found = nb::getattr(nb::module_::import_("torch._C"), name, nb::none());
+  return kept(std::move(found));
+}
+
+struct TorchNames {
+  nb::handle empty_like = kept(nb::module_::import_("torch").attr("empty_like"));
+  nb::handle float32 = kept(nb::module_::import_("torch").attr("float32"));
+  nb::handle is_grad_enabled = kept(nb::module_::import_("torch").attr("is_grad_enabled"));
+  // Each is 0, False or None unless something wants to see every call.
+  nb::handle states[4] = {torch_c("_is_any_autocast_enabled"), torch_c("_len_torch_dispatch_stack"),
+                          torch_c("_len_torch_function_stack"),
+                          kept(nb::getattr(nb::getattr(nb::module_::import_("torch._C"), "_functorch", nb::none()),
+                                           "peek_interpreter_stack", nb::none()))};
+  nb::handle requires_grad = kept(nb::str("requires_grad")), new_empty = kept(nb::str("new_empty")),
+             keywords = kept(nb::make_tuple("dtype"));
+};
+const TorchNames& torch_names() {
+  static const auto* const names = new TorchNames();
+  return *names;
+}
+
+bool is_true(nb::handle object) {
+  const int truth = PyObject_IsTrue(object.ptr());
+  if (truth < 0) throw nb::python_error();
+  return truth != 0;
+}
+
+nb::object call(nb::handle function) {
+  PyObject* result = PyObject_Vectorcall(function.ptr(), nullptr, 0, nullptr);
+  if (!result) throw nb::python_error();
+  return nb::steal(result);
+}
+
+nb::object attribute(nb::handle object, nb::handle name) {
+  PyObject* value = PyObject_GetAttr(object.ptr(), name.ptr());
+  if (!value) throw nb::python_error();
+  return nb::steal(value);
+}
+
+ArrayType inspect(nb::handle type) {
+  if (type.is(nb::type<View>())) return {Framework::kView, nullptr};
+  const std::string module = text_of(type.attr("__module__")), name = text_of(type.attr("__name__"));
+  if (module == "numpy" && name == "ndarray") return {Framework::kNumPy, nullptr};
+  const bool is_tensor =
+      (module == "torch" && name == "Tensor") || (module == "torch.nn.parameter" && name == "Parameter");
+  const nb::object capsule = nb::getattr(type, "__dlpack_c_exchange_api__", nb::none());
+  if (!is_tensor || capsule.is_none()) return {};
+  const auto* exchange =
+      static_cast<const DLPackExchangeAPI*>(PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+  if (!exchange) PyErr_Clear();
+  if (!exchange || exchange->header.major != 1 || !exchange->dltensor_from_py_object_no_sync) return {};
+  return {Framework::kTorch, exchange};
+}
+
+std::string dtype_text(nb::handle array) { return text_of(array.attr("dtype")); }
+
+[[noreturn]] void refuse_dtype(const char* name, const std::string& dtype) {
+  raise_type(name, std::string(name) + " has dtype " + dtype +
+                       "; arrays are float32, float16 or bfloat16, lengths and offsets int32; convert it (float32 is "
+                       "computed with float32 accuracy)");
+}
+
+bool find_dtype(char code, std::int64_t bytes, DType& dtype) {
+  switch (code) {
+    case 'f': dtype = DType::kF32; return bytes == 4;
+    case 'e': dtype = DType::kF16; return bytes == 2;
+    case 'i':
+    case 'l': dtype = DType::kI32; return bytes == 4;
+    default: return false;
+  }
+}
+
+bool find_dtype(DLDataType given, DType& dtype) {
+  if (given.lanes != 1) return false;
+  if (given.code == kDLFloat && given.bits == 32) return dtype = DType::kF32, true;
+  if (given.code == kDLFloat && given.bits == 16) return dtype = DType::kF16, true;
+  if (given.code == kDLBfloat && given.bits == 16) return dtype = DType::kBF16, true;
+  if (given.code == kDLInt && given.bits == 32) return dtype = DType::kI32, true;
+  return false;
+}
+
+void check_ndim(const char* name, int ndim) {
+  if (ndim >= 1 && ndim <= TensorView::kMaxDims) return;
+  raise_value(name, std::string(name) + " has " + std::to_string(ndim) + " dimensions, must have 1 to " +
+                        std::to_string(TensorView::kMaxDims) + "; reshape it");
+}
+
+Device device_of(const char* name, DLDevice given) {
+  switch (given.device_type) {
+    case kDLCPU:
+    case kDLCUDAHost: return {};
+    case kDLCUDA:
+    case kDLCUDAManaged: return {DeviceKind::kCUDA, given.device_id};
+    default:
+      raise("Unsupported", name,
+            std::string(name) + " is on a device of DLPack type " + std::to_string(given.device_type) +
+                "; Fovea has kernels for CPUs and NVIDIA GPUs");
+  }
+}
+
+/// After PyTorch's table failed: a device that DLPack does not know, a tensor that is no strided memory.
+[[noreturn]] void refuse_unreadable(const char* name, nb::handle tensor) {
+  const nb::python_error cause;
+  const std::string device = text_of(tensor.attr("device")), why = cause.what();
+  if (!device.starts_with("cpu") && !device.starts_with("cuda")) {
+    raise("Unsupported", name,
+          std::string(name) + " is on " + device + "; Fovea has kernels for cpu and cuda, move it there");
+  }
+  raise_type(name, std::string(name) + " cannot be read: " + why.substr(0, why.find('\n')));
+}
+
+TensorView read_torch(const char* name, nb::handle tensor, const ArrayType& type) {
+  DLTensor t;
+  if (type.exchange->dltensor_from_py_object_no_sync(tensor.ptr(), &t) != 0) {
+    refuse_unreadable(name, tensor);
+  }
+  TensorView view;
+  if (!find_dtype(t.dtype, view.dtype)) refuse_dtype(name, dtype_text(tensor));
+  check_ndim(name, t.ndim);
+  view.device = device_of(name, t.device);
+  view.ndim = t.ndim;
+  std::int64_t stride = 1;
+  for (int d = t.ndim - 1; d >= 0; --d) {
+    view.shape[d] = t.shape[d];
+    view.strides[d] = t.strides ? t.strides[d] : stride;
+    stride *= t.shape[d];
+  }
+  view.data = t.data ? static_cast<char*>(t.data) + t.byte_offset : nullptr;
+  return view;
+}
+
+}  // namespace
+
+View make_view(std::uintptr_t data, const std::string& dtype, const std::string& device, int device_index,
+               const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& strides, nb::object owner) {
+  View view;
+  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "int32"};
+  int index = 0;
+  while (index < 4 && dtype != kNames[index]) ++index;
+  if (index == 4) refuse_dtype("View", dtype);
+  if (shape.size() != strides.size()) raise_value("strides", "strides must have one entry per dimension");
+  if (device != "cpu" && device != "cuda") raise_value("device", "device is " + device + ", must be cpu or cuda");
+  check_ndim("View", static_cast<int>(shape.size()));
+  view.tensor.data = reinterpret_cast<void*>(data);
+  view.tensor.dtype = static_cast<DType>(index);
+  view.tensor.device = {device == "cpu" ? DeviceKind::kCPU : DeviceKind::kCUDA, device_index};
+  view.tensor.ndim = static_cast<int>(shape.size());
+  std::copy(shape.begin(), shape.end(), view.tensor.shape);
+  std::copy(strides.begin(), strides.end(), view.tensor.strides);
+  view.owner = std::move(owner);
+  return view;
+}
+
+const ArrayType& array_type(nb::handle object) {
+  // Under the GIL. Types are kept alive, so an address never comes to mean another type.
+  static auto* const known = new std::unordered_map<PyObject*, ArrayType>();
+  const nb::handle type = object.type();
+  if (const auto it = known->find(type.ptr()); it != known->end()) [[likely]]
+    return it->second;
+  const ArrayType found = inspect(type);
+  type.inc_ref();
+  return known->emplace(type.ptr(), found).first->second;
+}
+
+ArrayReader::~ArrayReader() {
+  for (int i = 0; i < num_buffers_; ++i) PyBuffer_Release(&buffers_[i]);
+}
+
+TensorView ArrayReader::read(const char* name, nb::handle object, bool writable) {
+  const ArrayType& type = array_type(object);
+  switch (type.framework) {
+    case Framework::kNumPy: return read_numpy(name, object, writable);
+    case Framework::kTorch: return read_torch(name, object, type);
+    case Framework::kView: return nb::cast<View&>(object).tensor;
+    case Framework::kOther: break;
+  }
+  raise_type(name, std::string(name) + " is a " + type_text(object) +
+                       "; pass a NumPy array, a PyTorch tensor, or another array with __dlpack__");
+}
+
+TensorView ArrayReader::read_numpy(const char* name, nb::handle array, bool writable) {
+  Py_buffer& buffer = buffers_[num_buffers_];
+  const int flags = writable ? PyBUF_RECORDS : PyBUF_RECORDS_RO;
+  bool is_bfloat16 = false;
+  if (PyObject_GetBuffer(array.ptr(), &buffer, flags) != 0) {
+    PyErr_Clear();
+    const std::string dtype = dtype_text(array);
+    is_bfloat16 = dtype == "bfloat16";  // of ml_dtypes: the buffer protocol has no letter for it
+    if (!is_bfloat16 || PyObject_GetBuffer(array.attr("view")("uint16").ptr(), &buffer, flags) != 0) {
+      PyErr_Clear();
+      if (dtype != "float32" && dtype != "float16" && !is_bfloat16) refuse_dtype(name, dtype);
+      raise_value(name, std::string(name) + " cannot be " + (writable ? "written" : "read") +
+                            "; is it a read-only array? Make a copy");
+    }
+  }
+  ++num_buffers_;
+  TensorView view;
+  view.dtype = DType::kBF16;
+  // Native order is written as no prefix, '=' or '@'.
+  const char* format = buffer.format ? buffer.format : "B";
+  if (*format == '=' || *format == '@') ++format;
+  if (!is_bfloat16 && (std::strlen(format) != 1 || !find_dtype(*format, buffer.itemsize, view.dtype))) {
+    refuse_dtype(name, dtype_text(array));
+  }
+  check_ndim(name, buffer.ndim);
+  view.ndim = buffer.ndim;
+  view.data = buffer.buf;
+  for (int d = 0; d < view.ndim; ++d) {
+    view.shape[d] = buffer.shape[d];
+    view.strides[d] = buffer.strides[d] / buffer.itemsize;
+    if (buffer.strides[d] % buffer.itemsize != 0 && buffer.shape[d] > 1) {
+      raise_value(name, std::string(name) + " has a stride of " + std::to_string(buffer.strides[d]) +
+                            " bytes, no multiple of its elements; make a contiguous copy");
+    }
+  }
+  return view;
+}
+
+void* current_stream(const ArrayType& type, const Device& device) {
+  if (device.kind == DeviceKind::kCPU || !type.exchange) return nullptr;
+  void* stream = nullptr;
+  if (type.exchange->current_work_stream(kDLCUDA, device.index, &stream) != 0) throw nb::python_error();
+  return stream;
+}
+
+bool needs_torch(nb::handle q, nb::handle k, nb::handle v) {
+  const TorchNames& names = torch_names();
+  for (const nb::handle state : names.states) {
+    if (state.is_none()) continue;
+    const nb::object value = call(state);
+    if (!value.is_none() && is_true(value)) return true;
+  }
+  for (const nb::handle tensor : {q, k, v}) {
+    if (is_true(attribute(tensor, names.requires_grad))) return is_true(call(names.is_grad_enabled));
+  }
+  return false;
+}
+
+nb::object empty_array(Framework framework, nb::handle like, DType dtype, const std::int64_t* shape, int ndim) {
+  nb::object sizes = nb::steal(PyTuple_New(ndim));
+  for (int d = 0; d < ndim; ++d) PyTuple_SetItem(sizes.ptr(), d, PyLong_FromLongLong(shape[d]));
+  const bool is_f32 = dtype == DType::kF32;
+  PyObject* made = nullptr;
+  if (framework == Framework::kTorch) {
+    const TorchNames& names = torch_names();
+    PyObject* arguments[] = {like.ptr(), sizes.ptr(), names.float32.ptr()};
+    made = PyObject_VectorcallMethod(names.new_empty.ptr(), arguments, 2, is_f32 ? names.keywords.ptr() : nullptr);
+  } else {
+    const NumPyNames& names = numpy_names();
+    const nb::object like_dtype = is_f32 ? nb::borrow(names.float32) : attribute(like, names.dtype);
+    PyObject* arguments[] = {sizes.ptr(), like_dtype.ptr()};
+    made = PyObject_Vectorcall(names.empty.ptr(), arguments, 2, nullptr);
+  }
+  if (!made) throw nb::python_error();
+  return nb::steal(made);
+}
+
+nb::object empty_like(Framework framework, nb::handle like) {
+  const nb::handle function = framework == Framework::kTorch ? torch_names().empty_like : numpy_names().empty_like;
+  PyObject* arguments[] = {like.ptr()};
+  PyObject* made = PyObject_Vectorcall(function.ptr(), arguments, 1, nullptr);
+  if (!made) throw nb::python_error();
+  return nb::steal(made);
+}
+
+}  // namespace fovea::python

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CuPy arrays, on the GPU they are on and CuPy's current stream of it."""
+
+from __future__ import annotations
+
+import cupy
+
+from fovea import _core
+from fovea._frameworks import lengths, lse_shape
+from fovea._options import Options
+from fovea.errors import InvalidType, with_field
+
+
+def native(name: str, array, copies: list):
+    if not isinstance(array, cupy.ndarray):
+        raise with_field(InvalidType(f"{name} is a {type(array).__name__}, must be a cupy.ndarray"), name)
+    strides = [stride // array.dtype.itemsize for stride in array.strides]
+    return _core.View.make(array.data.ptr, array.dtype.name, "cuda", array.device.id, list(array.shape), strides, array)
+
+
+def native_lengths(name: str, given, q):
+    def convert(values):
+        with q.device:
+            return cupy.asarray(values, dtype="int32")
+
+    return native(name, lengths(name, given, convert), [])
+
+
+def to_numpy(name: str, array):
+    return cupy.asnumpy(array)
+
+
+def from_float64(array):
+    return array
+
+
+def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
+    arrays = [native(name, array, []) for name, array in (("q", q), ("k", k), ("v", v))]
+    options = options.with_arrays(lambda name, array: native_lengths(name, array, q))
+    with q.device:
+        if stream is None:
+            stream = cupy.cuda.get_current_stream().ptr
+        o = cupy.empty(q.shape[:-1] + v.shape[-1:], dtype=q.dtype) if out is None else out
+        lse = lse_out
+        if return_lse and lse is None:
+            lse = cupy.empty(lse_shape(q.shape, options.layout), dtype="float32")
+    native_lse = None if lse is None else native("lse_out", lse, [])
+    _core.attention_plain(*arrays, *options, return_lse, native("out", o, []), native_lse, stream)
+    return (o, lse) if return_lse else o

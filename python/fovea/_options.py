@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a call of attention may be told, in the order in which the compiled module takes it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class AttentionConfig(NamedTuple):
+    """How to compute, for those who insist; 0 and "" leave the choice to the library.
+
+    block_q, block_k: rows and keys of a tile. stages, warps: on GPUs, buffers of keys and warps per block.
+    kernel: the name of a kernel, as `explain` prints it; it runs or the call fails.
+    """
+
+    block_q: int = 0
+    block_k: int = 0
+    stages: int = 0
+    warps: int = 0
+    kernel: str = ""
+
+
+class Options(NamedTuple):
+    causal: bool = False
+    window: tuple[int | None, int | None] | None = None
+    softmax_scale: float | None = None
+    softcap: float = 0.0
+    seq_lens_q: Any = None
+    seq_lens_k: Any = None
+    cu_seqlens_q: Any = None
+    cu_seqlens_k: Any = None
+    max_seqlen_q: int | None = None
+    max_seqlen_k: int | None = None
+    layout: str = "bshd"
+    alignment: str = "bottom_right"
+    math: str = "exact"
+    config: AttentionConfig | None = None
+
+    def with_arrays(self, convert) -> Options:
+        """The same with lengths and offsets that are given passed through convert(name, array)."""
+        return self._replace(
+            **{
+                name: convert(name, getattr(self, name))
+                for name in ("seq_lens_q", "seq_lens_k", "cu_seqlens_q", "cu_seqlens_k")
+                if getattr(self, name) is not None
+            }
+        )

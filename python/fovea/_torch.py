@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch tensors that need PyTorch's own machinery: gradients, autocast, compilation, subclasses."""
+
+from __future__ import annotations
+
+import torch
+
+from fovea import _core
+from fovea._frameworks import lengths, lse_shape
+from fovea._options import Options
+from fovea.errors import InvalidArgument, InvalidType, with_field
+
+_HAS_TABLE = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")  # PyTorch 2.10
+_TAKEN = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def native(name: str, array, copies: list):
+    """A tensor that the compiled module reads: plain, or described by a View where PyTorch is too old for its table."""
+    if not isinstance(array, torch.Tensor):
+        raise with_field(InvalidType(f"{name} is a {type(array).__name__}, must be a torch.Tensor"), name)
+    if array.dtype not in (*_TAKEN, torch.int32):
+        raise with_field(
+            InvalidType(
+                f"{name} has dtype {array.dtype}; arrays are float32, float16 or bfloat16, lengths and "
+                "offsets int32; convert it"
+            ),
+            name,
+        )
+    if _HAS_TABLE:
+        return array.detach() if type(array) is not torch.Tensor or array.requires_grad else array
+    return _core.View.make(
+        array.data_ptr(),
+        str(array.dtype).rpartition(".")[2],
+        array.device.type,
+        array.device.index or 0,
+        list(array.shape),
+        list(array.stride()),
+        array,
+    )
+
+
+def native_lengths(name: str, given, q):
+    return native(name, _lengths(name, given, q), [])
+
+
+def _lengths(name: str, given, q) -> torch.Tensor:
+    given = lengths(name, given, lambda values: torch.tensor(values, dtype=torch.int32, device=q.device))
+    if isinstance(given, torch.Tensor):
+        return given
+    raise with_field(
+        InvalidType(f"{name} is a {type(given).__name__}, must be a torch.Tensor on {q.device}, or a list"), name
+    )
+
+
+def to_numpy(name: str, array):
+    array = array.detach().cpu()
+    if array.dtype == torch.bfloat16:
+        import ml_dtypes
+
+        return array.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return array.numpy()
+
+
+def from_float64(array):
+    return torch.from_numpy(array)
+
+
+def _cast_for_autocast(tensors):
+    """Autocast's rule for matrix products: floating tensors take the dtype of the autocast region."""
+    kind = tensors[0].device.type
+    if not torch.is_autocast_enabled(kind):
+        return tensors
+    dtype = torch.get_autocast_dtype(kind)
+    return tuple(x.to(dtype) if x.dtype in _TAKEN else x for x in tensors)
+
+
+def empty_outputs(q, v, layout: str):
+    """o as q lies in memory, and lse."""
+    is_spread = q.stride(-1) == 1 and all(n <= 1 or s >= q.shape[-1] for n, s in zip(q.shape[:-1], q.stride()[:-1]))
+    if is_spread and v.shape[-1] == q.shape[-1]:
+        o = torch.empty_like(q)
+    else:  # as in the compiled module: an expanded q gives an order of strides that o cannot have
+        o = q.new_empty((*q.shape[:-1], v.shape[-1]))
+    return o, q.new_empty(lse_shape(q.shape, layout), dtype=torch.float32)
+
+
+def _check(q, k, v) -> None:
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        if x.dtype not in _TAKEN:
+            raise with_field(
+                InvalidType(f"{name} has dtype {x.dtype}; attention takes float32, float16 and bfloat16; convert it"),
+                name,
+            )
+        if x.dtype != q.dtype:
+            raise with_field(InvalidType(f"{name} has dtype {x.dtype} but q has {q.dtype}; convert one of them"), name)
+        if x.device != q.device:
+            raise with_field(InvalidArgument(f"{name} is on {x.device} but q is on {q.device}; move it there"), name)
+
+
+def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
+    options = options.with_arrays(lambda name, given: _lengths(name, given, q))
+    q, k, v = _cast_for_autocast((q, k, v))
+    _check(q, k, v)
+    if out is not None or lse_out is not None or stream is not None:
+        return _attention_into(q, k, v, options, return_lse, out, lse_out, stream)
+    if torch.compiler.is_compiling() or _is_traced(q, k, v):
+        from fovea import _torch_ops
+
+        o, lse = _torch_ops.attention(q, k, v, options)
+    elif torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
+        o, lse = _Attention.apply(q, k, v, options)
+    else:
+        o, lse = forward(q, k, v, options)
+    return (o, lse) if return_lse else o
+
+
+def forward(q, k, v, options: Options):
+    if _HAS_TABLE:
+        return _core.attention_plain(q, k, v, *options, True, None, None, None)
+    return _attention_into(q, k, v, options, True, None, None, None)
+
+
+class _Attention(torch.autograd.Function):
+    """Eager gradients; differentiable again, as backward is made of PyTorch's own operations."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, options: Options):
+        o, lse = forward(q, k, v, options)
+        ctx.save_for_backward(q, k, v, o, lse)
+        ctx.options = options
+        ctx.set_materialize_grads(False)
+        return o, lse
+
+    @staticmethod
+    def backward(ctx, grad_o, grad_lse):
+        from fovea import _torch_plain
+
+        q, k, v, o, lse = ctx.saved_tensors
+        grad_o = torch.zeros_like(o) if grad_o is None else grad_o
+        return (*_torch_plain.backward(grad_o, grad_lse, q, k, v, o, lse, ctx.options), None)
+
+
+def _is_traced(*tensors) -> bool:
+    """Whether a mode, a transform or a subclass must see an operator."""
+    return (
+        any(type(x) not in (torch.Tensor, torch.nn.Parameter) for x in tensors)
+        or torch._C._len_torch_dispatch_stack() > 0
+        or torch._C._len_torch_function_stack() > 0
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+def _attention_into(q, k, v, options: Options, return_lse, out, lse_out, stream):
+    if (out is not None or lse_out is not None) and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
+        raise with_field(
+            InvalidArgument("out and lse_out are for calls without gradients; leave them out, or use torch.no_grad()"),
+            "out",
+        )
+    arrays = [native(name, x, []) for name, x in (("q", q), ("k", k), ("v", v))]
+    native_options = options.with_arrays(lambda name, given: native(name, given, []))
+    o, lse = empty_outputs(q, v, options.layout)
+    o, lse = o if out is None else out, lse if lse_out is None else lse_out
+    if stream is None and q.device.type == "cuda":
+        stream = torch.cuda.current_stream(q.device).cuda_stream
+    _core.attention_plain(
+        *arrays, *native_options, return_lse, native("out", o, []), native("lse_out", lse, []), stream
+    )
+    return (o, lse) if return_lse else o
