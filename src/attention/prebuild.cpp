@@ -26,6 +26,7 @@ std::vector<CachedKernel> prebuild_attention(Runtime& runtime, const std::vector
                                              const std::string& folder) {
   check(!folder.empty(), ErrorCode::kInvalidArgument, "folder", "folder is empty, must name where the kernels go");
   std::vector<DeviceInfo> devices;
+  devices.reserve(architectures.size());
   for (const std::string& name : architectures) devices.push_back(cuda::require_architecture(name));
   // A runtime of its own: what the caller's holds in memory it would not compile, and so not export, again.
   const Settings& settings = runtime.impl().settings;

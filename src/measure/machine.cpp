@@ -56,12 +56,12 @@ std::string utc_now() {
 
 /// The commit that HEAD of a git directory names, directly or through a branch (a file of its own, or packed).
 std::string commit_of_head(const fs::path& git_directory) {
-  const std::string head = first_line(git_directory / "HEAD");
+  std::string head = first_line(git_directory / "HEAD");
   if (!head.starts_with("ref: ")) return head;
   const std::string reference = head.substr(5);
   fs::path common = git_directory;  // a linked worktree keeps branches in the main one
   if (const std::string line = first_line(git_directory / "commondir"); !line.empty()) common = git_directory / line;
-  if (const std::string commit = first_line(common / reference); !commit.empty()) return commit;
+  if (std::string commit = first_line(common / reference); !commit.empty()) return commit;
   std::ifstream packed(common / "packed-refs");
   for (std::string line; std::getline(packed, line);) {  // "<commit> <reference>"
     if (line.ends_with(" " + reference)) return line.substr(0, line.find(' '));

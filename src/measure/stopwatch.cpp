@@ -57,6 +57,7 @@ std::vector<std::vector<double>> time_calls_in_turn(const std::vector<std::funct
                                                     const Repetitions& repetitions) {
   Rounds rounds(repetitions);
   std::vector<int> per_repetition;
+  per_repetition.reserve(calls.size());
   for (const auto& call : calls) per_repetition.push_back(warm_up(call, repetitions));
   std::vector<std::vector<double>> seconds(calls.size());
   while (!calls.empty() && rounds.more()) {
