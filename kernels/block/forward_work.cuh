@@ -48,6 +48,19 @@ struct ForwardWork {
   }
 };
 
+/// Heads of the batch whose tiles run longest first together. Wide heads: as many as have their keys and values in L2
+/// at once, since many short sequences would else be read again for every tile of rows (d = 256, seqlen 512: 7 %).
+/// With narrow ones the longer tail costs more than the reads (d = 128: 3 to 4 %).
+template <AttentionConfig config>
+__device__ inline unsigned sequences_together(const AttentionArgs& args, unsigned heads) {
+  if constexpr (config.head_dim_qk + config.head_dim_v <= 256) return heads * args.batch;
+  constexpr Int64 kBytes = 16 << 20;  // 8 MiB and 32 MiB are slower on an H200, which has 50 MB
+  const Int64 of_kv_head =
+      static_cast<Int64>(args.kv.seqlen) * (config.head_dim_qk + config.head_dim_v) * size_bytes(config.dtype);
+  const Int64 kv_heads = max_of(Int64{1}, kBytes / max_of(Int64{1}, of_kv_head));
+  return static_cast<unsigned>(min_of(Int64{heads} * args.batch, kv_heads * heads / args.num_heads_kv));
+}
+
 template <AttentionConfig config>
 __device__ inline ForwardWork find_forward_work(const AttentionArgs& args, unsigned block) {
   ForwardWork work;
@@ -64,10 +77,15 @@ __device__ inline ForwardWork find_forward_work(const AttentionArgs& args, unsig
     block /= args.split.num_splits;
   }
   int tile;
-  if constexpr (config.mask == MaskKind::kCausal) {  // longest tiles first, over all heads: short ones fill the tail
+  if constexpr (config.mask == MaskKind::kCausal) {
+    // Longest tiles first: short ones fill the tail.
     const unsigned sequences = static_cast<unsigned>(heads) * args.batch;
-    tile = static_cast<int>(tiles - 1 - block / sequences);
-    block %= sequences;
+    const unsigned together = sequences_together<config>(args, static_cast<unsigned>(heads));
+    const unsigned first = block / (tiles * together) * together;
+    const unsigned here = min_of(together, sequences - first);
+    block -= first * tiles;
+    tile = static_cast<int>(tiles - 1 - block / here);
+    block = first + block % here;
   } else {  // tiles of one head together, so that they share its keys in L2
     tile = static_cast<int>(block % tiles);
     block /= tiles;
