@@ -30,6 +30,9 @@ struct MatmulConfig {
   int block_m = 0;  // on a CPU the blocks of a task, in the cache; on a GPU the tile of a block of threads
   int block_n = 0;
   int block_k = 0;
+  // CPU kernels only: the operand goes through packed panels, else the kernel reads the caller's rows
+  bool packs_a = false;
+  bool packs_b = false;
   // GPU kernels only
   int stages = 0;     // buffers of a and b in shared memory
   int warps = 0;      // that multiply; a warpgroup is four

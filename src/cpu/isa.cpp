@@ -9,15 +9,17 @@ namespace fovea::cpu {
 namespace {
 
 constexpr Unit kUnits[] = {
-    {"baseline", "any processor", [](const InstructionSets&) { return true; }, baseline_kernels, true, true, true},
+    {"baseline", "any processor", [](const InstructionSets&) { return true; }, baseline_kernels, true, true, true,
+     baseline::matmul_kernels},
 #ifdef __x86_64__
-    {"avx2", "AVX2, FMA and F16C", [](const InstructionSets& has) { return has.avx2; }, avx2_kernels, true, true, true},
+    {"avx2", "AVX2, FMA and F16C", [](const InstructionSets& has) { return has.avx2; }, avx2_kernels, true, true, true,
+     avx2::matmul_kernels},
     {"avx512", "AVX-512 F, BW, DQ and VL", [](const InstructionSets& has) { return has.avx512; }, avx512_kernels, true,
-     true, true},
+     true, true, avx512::matmul_kernels},
     {"avx512bf16", "AVX-512 and AVX512-BF16", [](const InstructionSets& has) { return has.avx512_bf16; },
-     avx512bf16_kernels, false, false, true},
+     avx512bf16_kernels, false, false, true, avx512bf16::matmul_kernels},
     {"amx", "AMX tiles with bf16, and the system's permission to use them",
-     [](const InstructionSets& has) { return has.amx_bf16; }, amx_kernels, false, true, true},
+     [](const InstructionSets& has) { return has.amx_bf16; }, amx_kernels, false, true, true, avx512::matmul_kernels},
 #endif
 };
 
@@ -68,9 +70,14 @@ const Unit& choose_unit(const Processor& processor, std::string_view requested) 
   return *unit;
 }
 
-const Unit& unit_for(std::string_view isa, DType dtype) {
+const Unit& unit_named(std::string_view isa) {
   const Unit* unit = find_unit(isa);
   check(unit != nullptr, ErrorCode::kInternal, "isa", "isa is '{}', which is no unit of this build", isa);
+  return *unit;
+}
+
+const Unit& unit_for(std::string_view isa, DType dtype) {
+  const Unit* unit = &unit_named(isa);
   const auto serves = [dtype](const Unit& u) {
     return dtype == DType::kF32 ? u.has_f32 : dtype == DType::kF16 ? u.has_f16 : dtype == DType::kBF16 && u.has_bf16;
   };

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cpu/kernels/kernels.h"
+#include "cpu/kernels/matmul_kernels.h"
 #include "cpu/processor.h"
 
 namespace fovea::cpu {
@@ -20,6 +21,7 @@ struct Unit {
   bool has_f32;
   bool has_f16;
   bool has_bf16;
+  const MatmulKernels& (*matmul_kernels)(DType dtype);  // the unit's own, or a weaker one's that serves better
 };
 
 /// Weakest first; the first is the portable baseline.
@@ -31,6 +33,9 @@ std::string names_of_runnable_units(const Processor& processor);
 /// The unit that kernels are chosen from: the requested one, or the fastest if `requested` is empty.
 /// Throws kInvalidArgument (field cpu_isa) for an unknown name and for a unit that this processor does not run.
 const Unit& choose_unit(const Processor& processor, std::string_view requested);
+
+/// The unit of that name (one that choose_unit gave).
+const Unit& unit_named(std::string_view isa);
 
 /// The unit that serves dtype when `isa` (a name that choose_unit gave) is chosen: itself, or the next weaker one that
 /// has kernels for dtype.

@@ -1,42 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// The card of the CPU kernels.
+// The card of the CPU kernels: src/cpu/kernels, one unit per instruction set, behind one table of functions each.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "base/check.h"
-#include "base/math.h"
+#include "cpu/isa.h"
+#include "matmul/cpu_schedule.h"
 #include "matmul/kernels.h"
+#include "problem/describe_matmul.h"
 #include "runtime.h"
 
 namespace fovea {
 namespace {
 
-float load(const void* data, DType dtype, Int64 at) {
-  if (dtype == DType::kF32) return static_cast<const float*>(data)[at];
-  const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[at];
-  return dtype == DType::kBF16 ? bf16_to_float(bits) : fp16_to_float(bits);
-}
+// Blocks of k beyond this are mistakes: the scratch of a thread grows with them.
+constexpr int kMaxBlockK = 1 << 16;
 
-void store(void* data, DType dtype, Int64 at, float x) {
-  if (dtype == DType::kF32) {
-    static_cast<float*>(data)[at] = x;
-  } else {
-    static_cast<std::uint16_t*>(data)[at] = dtype == DType::kBF16 ? float_to_bf16(x) : float_to_fp16(x);
-  }
-}
-
-float activate(Activation activation, float x) {
-  switch (activation) {
-    case Activation::kNone: break;
-    case Activation::kRelu: return x > 0 || std::isnan(x) ? x : 0.0f;
-    case Activation::kGelu: return 0.5f * x * std::erfc(-x * 0.70710678f);
-    case Activation::kSilu: return x / (1.0f + std::exp(-x));
-  }
-  return x;
+const cpu::MatmulKernels& kernels_for(const DeviceInfo& device, DType dtype) {
+  return cpu::unit_named(device.isa).matmul_kernels(dtype);
 }
 
 Support supports(const MatmulProblem&, const DeviceInfo& device) {
@@ -44,56 +27,61 @@ Support supports(const MatmulProblem&, const DeviceInfo& device) {
   return Support::yes();
 }
 
-std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo&) {
-  MatmulConfig c;
-  c.dtype = p.dtype;
-  c.d_dtype = p.d_dtype;
-  c.c_dtype = p.c_dtype;
-  c.bias_dtype = p.bias_dtype;
-  c.math = p.math;
-  c.a_order = p.a_order;
-  c.b_order = p.b_order;
-  c.c_order = p.c_order;
-  c.d_order = p.d_order;
-  c.has_c = p.has_c;
-  c.bias = p.has_bias ? BiasKind::kPerColumn : BiasKind::kNone;
-  c.activation = p.activation;
-  c.block_m = c.block_n = c.block_k = 64;
-  return {c};
+/// Configs speak of the caller's product: block_m counts rows of d, whichever way it is computed.
+MatmulConfig exchanged(MatmulConfig config) {
+  std::swap(config.block_m, config.block_n);
+  std::swap(config.packs_a, config.packs_b);
+  return config;
 }
 
-MatmulPlan prepare(Runtime&, const MatmulProblem&, const DeviceInfo& device, const MatmulConfig& config) {
+std::vector<MatmulConfig> candidates(const MatmulProblem& problem, const DeviceInfo& device) {
+  const cpu::MatmulKernels& kernels = kernels_for(device, problem.dtype);
+  const bool swaps = wants_transposed(problem);
+  std::vector<MatmulConfig> found = cpu_matmul_configs(kernels, swaps ? transposed(problem) : problem, device);
+  for (MatmulConfig& c : found) {
+    c.swaps_ab = swaps;
+    if (swaps) c = exchanged(c);
+  }
+  return found;
+}
+
+void check_block(const char* field, int size, int multiple, int most) {
+  check(size >= multiple && size % multiple == 0 && size <= most, ErrorCode::kInvalidArgument, "tile",
+        "tile.{} is {}, must be a multiple of {} up to {} on this processor; 0 leaves all three to the library", field,
+        size, multiple, most);
+}
+
+MatmulPlan prepare(Runtime&, const MatmulProblem& problem, const DeviceInfo& device, const MatmulConfig& config) {
+  const cpu::MatmulKernels& kernels = kernels_for(device, problem.dtype);
+  const int m = config.swaps_ab ? kernels.tile_columns : kernels.tile_rows;
+  const int n = config.swaps_ab ? kernels.tile_rows : kernels.tile_columns;
+  check_block("block_m", config.block_m, m, INT32_MAX / 2 + m);
+  check_block("block_n", config.block_n, n, INT32_MAX / 2 + n);
+  check_block("block_k", config.block_k, kernels.depth, kMaxBlockK);
+  check(config.stages == 0 && config.warps == 0 && config.cluster_m <= 1 && config.cluster_n <= 1 &&
+            config.num_splits <= 1,
+        ErrorCode::kInvalidArgument, "tile",
+        "tile has stages = {}, warps = {}, cluster {} x {}, num_splits = {}; a CPU has none of these", config.stages,
+        config.warps, config.cluster_m, config.cluster_n, config.num_splits);
   MatmulPlan plan;
   plan.config = config;
-  plan.detail = fmt::format("plain loops, {} threads", device.num_threads);
+  plan.state = std::shared_ptr<const void>(std::shared_ptr<const void>(), &kernels);  // the table lives for ever
+  plan.detail = fmt::format("{}, {} in {} x {} register tiles, {}{}{} thread{}", kernels.isa, kernels.products,
+                            kernels.tile_rows, kernels.tile_columns, config.swaps_ab ? "d transposed, " : "",
+                            config.packs_a || config.packs_b ? "" : "not packed, ", device.num_threads,
+                            device.num_threads == 1 ? "" : "s");
   return plan;
 }
 
 void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& args, Stream) {
-  const MatmulConfig& c = plan.config;
-  const std::int64_t rows = std::int64_t{args.batch} * args.m;
-  runtime.impl().pool.run(rows, [&](std::int64_t index, cpu::Scratch& scratch) {
-    const auto batch = static_cast<int>(index / args.m);
-    const Int64 row = index % args.m;
-    auto* sums = static_cast<float*>(scratch.reserve(sizeof(float) * static_cast<std::size_t>(args.n + 1)));
-    std::fill_n(sums, args.n, 0.0f);
-    const Int64 a = batch_offset(args, args.a.stride_batch, batch) + row * args.a.stride_row;
-    const Int64 b = batch_offset(args, args.b.stride_batch, batch);
-    for (int j = 0; j < args.k; ++j) {
-      const float x = load(args.a.data, c.dtype, a + j * args.a.stride_col);
-      for (int i = 0; i < args.n; ++i) {
-        sums[i] += x * load(args.b.data, c.dtype, b + j * args.b.stride_row + i * args.b.stride_col);
-      }
-    }
-    const Int64 d = batch_offset(args, args.d_stride_batch, batch) + row * args.d_stride_row;
-    const Int64 add = batch_offset(args, args.c.stride_batch, batch) + row * args.c.stride_row;
-    for (int i = 0; i < args.n; ++i) {
-      float x = args.alpha * sums[i];
-      if (c.has_c) x += args.beta * load(args.c.data, c.c_dtype, add + i * args.c.stride_col);
-      if (args.bias) x += load(args.bias, c.bias_dtype, i * args.bias_stride);
-      store(args.d, c.d_dtype, d + i * args.d_stride_col, activate(c.activation, x));
-    }
-  });
+  const auto& kernels = *static_cast<const cpu::MatmulKernels*>(plan.state.get());
+  if (!plan.config.swaps_ab) {
+    run_cpu_matmul(runtime.impl().pool, kernels, args, plan.config);
+    return;
+  }
+  MatmulConfig config = exchanged(plan.config);
+  if (config.bias == BiasKind::kPerColumn) config.bias = BiasKind::kPerRow;
+  run_cpu_matmul(runtime.impl().pool, kernels, transposed(args), config);
 }
 
 }  // namespace

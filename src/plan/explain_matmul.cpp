@@ -14,6 +14,8 @@ std::string tile_text(const MatmulConfig& c) {
   if (c.cluster_m * c.cluster_n > 1) text += fmt::format(", cluster {} x {}", c.cluster_m, c.cluster_n);
   if (c.num_splits > 1) text += fmt::format(", k in {} parts", c.num_splits);
   if (c.is_persistent) text += ", persistent";
+  if (c.packs_a || c.packs_b)
+    text += fmt::format(", {}{} packed", c.packs_a ? "a" : "b", c.packs_a && c.packs_b ? " and b" : "");
   return text;
 }
 
@@ -31,10 +33,10 @@ std::string explain_text(const MatmulPlan& plan, const MatmulProblem& problem, c
 std::string explain_json(const MatmulPlan& plan, const MatmulProblem& problem, const DeviceInfo& device) {
   nlohmann::ordered_json j = choice_json(plan, to_string(problem), device);
   const MatmulConfig& c = plan.config;
-  j["config"] = {{"dtype", name_of(c.dtype)},    {"block_m", c.block_m},     {"block_n", c.block_n},
-                 {"block_k", c.block_k},         {"stages", c.stages},       {"warps", c.warps},
-                 {"cluster_m", c.cluster_m},     {"cluster_n", c.cluster_n}, {"num_splits", c.num_splits},
-                 {"persistent", c.is_persistent}};
+  j["config"] = {{"dtype", name_of(c.dtype)},     {"block_m", c.block_m},     {"block_n", c.block_n},
+                 {"block_k", c.block_k},          {"stages", c.stages},       {"warps", c.warps},
+                 {"cluster_m", c.cluster_m},      {"cluster_n", c.cluster_n}, {"num_splits", c.num_splits},
+                 {"persistent", c.is_persistent}, {"packs_a", c.packs_a},     {"packs_b", c.packs_b}};
   j["flops"] = matmul_flops(problem);
   j["bytes"] = matmul_bytes(problem);
   add_launch_json(j, plan.launch);

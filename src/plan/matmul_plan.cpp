@@ -22,7 +22,8 @@ bool agrees(const MatmulTile& wanted, const MatmulTile& has, bool with_blocks) {
                            is_free(wanted.block_k, has.block_k))) &&
          is_free(wanted.stages, has.stages) && is_free(wanted.warps, has.warps) &&
          is_free(wanted.cluster_m, has.cluster_m) && is_free(wanted.cluster_n, has.cluster_n) &&
-         is_free(wanted.num_splits, has.num_splits) && (!wanted.persistent || wanted.persistent == has.persistent);
+         is_free(wanted.num_splits, has.num_splits) && (!wanted.persistent || wanted.persistent == has.persistent) &&
+         (!wanted.packs_a || wanted.packs_a == has.packs_a) && (!wanted.packs_b || wanted.packs_b == has.packs_b);
 }
 
 }  // namespace
@@ -57,17 +58,34 @@ MatmulConfig choose_config(const std::vector<MatmulConfig>& candidates, const Ma
   if (tile.cluster_n) config.cluster_n = tile.cluster_n;
   if (tile.num_splits) config.num_splits = tile.num_splits;
   if (tile.persistent) config.is_persistent = *tile.persistent;
+  if (tile.packs_a) config.packs_a = *tile.packs_a;
+  if (tile.packs_b) config.packs_b = *tile.packs_b;
   return config;
 }
 
 MatmulTile tile_of(const MatmulConfig& c) {
-  return {c.block_m, c.block_n, c.block_k, c.stages, c.warps, c.cluster_m, c.cluster_n, c.num_splits, c.is_persistent};
+  return {.block_m = c.block_m,
+          .block_n = c.block_n,
+          .block_k = c.block_k,
+          .stages = c.stages,
+          .warps = c.warps,
+          .cluster_m = c.cluster_m,
+          .cluster_n = c.cluster_n,
+          .num_splits = c.num_splits,
+          .persistent = c.is_persistent,
+          .packs_a = c.packs_a,
+          .packs_b = c.packs_b};
 }
 
 std::uint64_t hash_of(const MatmulTile& t) {
   Hasher h;
   h.add(t.block_m).add(t.block_n).add(t.block_k).add(t.stages).add(t.warps).add(t.cluster_m).add(t.cluster_n);
-  return h.add(t.num_splits).add(t.persistent ? (*t.persistent ? 2 : 1) : 0).value();
+  const auto add_choice = [&h](const std::optional<bool>& choice) { h.add(choice ? (*choice ? 2 : 1) : 0); };
+  h.add(t.num_splits);
+  add_choice(t.persistent);
+  add_choice(t.packs_a);
+  add_choice(t.packs_b);
+  return h.value();
 }
 
 }  // namespace fovea

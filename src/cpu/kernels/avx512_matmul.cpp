@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix products with AVX-512.
+#if defined(__x86_64__)
+#include "cpu/kernels/matmul_kernels.h"
+#include "cpu/simd/avx512.h"
+
+FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512)
+namespace fovea::cpu::avx512 {
+namespace {
+
+// 24 accumulators, 4 vectors of b, 1 broadcast. kBlockK steps of b are 128 KiB: they stream from the L2 cache.
+constexpr int kRows = 6, kVectors = 4, kUnroll = 4, kBlockK = 512;
+constexpr int kStepBytes = 4, kElementBytes = 4;  // panels of fp32, whatever the elements are
+
+FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
+
+#include "cpu/kernels/matmul_finish.inc"
+#include "cpu/kernels/matmul_pack.inc"
+//
+#include "cpu/kernels/matmul_tile.inc"
+
+template <typename T>
+constexpr MatmulKernels table(bool takes_rows) {
+  return {"avx512",   "fp32",     kRows,          kColumns,          1,       4, kBlockK,
+          takes_rows, takes_rows, pack<T, kRows>, pack<T, kColumns>, multiply};
+}
+constexpr MatmulKernels kF32 = table<float>(true), kF16 = table<Half>(false), kBF16 = table<Bfloat16>(false);
+
+}  // namespace
+
+const MatmulKernels& matmul_kernels(DType dtype) {
+  return dtype == DType::kF16 ? kF16 : dtype == DType::kBF16 ? kBF16 : kF32;
+}
+
+}  // namespace fovea::cpu::avx512
+FOVEA_ISA_END
+#endif  // __x86_64__

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix products of bf16 by vdpbf16ps: pairs along k are one 32-bit word of a panel, which otherwise looks as one of
+// fp32 does. bf16 denormals count as zero there. Other types are the AVX-512 unit's.
+#if defined(__x86_64__)
+#include "cpu/kernels/matmul_kernels.h"
+#include "cpu/simd/avx512.h"
+
+FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX512BF16)
+namespace fovea::cpu::avx512bf16 {
+namespace {
+
+using namespace avx512;
+
+constexpr int kRows = 6, kVectors = 4, kUnroll = 4, kBlockK = 1024;
+constexpr int kStepBytes = 4, kElementBytes = 2;
+
+FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) {
+  return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+}
+
+#include "cpu/kernels/matmul_finish.inc"
+#include "cpu/kernels/matmul_pairs.inc"
+//
+#include "cpu/kernels/matmul_tile.inc"
+
+constexpr MatmulKernels kPairs = {
+    "avx512bf16",      "bf16 pairs",         kRows,   kColumns, 2, 2, kBlockK, true, false,
+    pack_pairs<kRows>, pack_pairs<kColumns>, multiply};
+
+}  // namespace
+
+const MatmulKernels& matmul_kernels(DType dtype) {
+  return dtype == DType::kBF16 ? kPairs : avx512::matmul_kernels(dtype);
+}
+
+}  // namespace fovea::cpu::avx512bf16
+FOVEA_ISA_END
+#endif  // __x86_64__

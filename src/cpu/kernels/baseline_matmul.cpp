@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix products with the baseline: any processor that GCC or clang has vectors for.
+#include "cpu/kernels/matmul_kernels.h"
+#include "cpu/simd/portable.h"
+
+namespace fovea::cpu::baseline {
+namespace {
+
+constexpr int kRows = 4, kVectors = 2, kUnroll = 1, kBlockK = 512;
+constexpr int kStepBytes = 4, kElementBytes = 4;  // panels of fp32, whatever the elements are
+
+FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
+
+#include "cpu/kernels/matmul_finish.inc"
+#include "cpu/kernels/matmul_pack.inc"
+//
+#include "cpu/kernels/matmul_tile.inc"
+
+template <typename T>
+constexpr MatmulKernels table(bool takes_rows) {
+  return {"baseline", "fp32",     kRows,          kColumns,          1,       4, kBlockK,
+          takes_rows, takes_rows, pack<T, kRows>, pack<T, kColumns>, multiply};
+}
+constexpr MatmulKernels kF32 = table<float>(true), kF16 = table<Half>(false), kBF16 = table<Bfloat16>(false);
+
+}  // namespace
+
+const MatmulKernels& matmul_kernels(DType dtype) {
+  return dtype == DType::kF16 ? kF16 : dtype == DType::kBF16 ? kBF16 : kF32;
+}
+
+}  // namespace fovea::cpu::baseline
