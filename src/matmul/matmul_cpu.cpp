@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "cpu/isa.h"
+#include "matmul/cpu_configs.h"
 #include "matmul/cpu_schedule.h"
 #include "matmul/kernels.h"
 #include "problem/describe_matmul.h"

@@ -66,6 +66,9 @@ void add_batches(Cases& cases) {
                    .a_order = Order::kGappyRows,
                    .b_order = Order::kGappyColumns,
                    .d_order = Order::kGappyRows});
+}
+
+void add_shared_operands(Cases& cases) {
   cases.push_back({.name = "one b for all",
                    .m = 20,
                    .n = 40,
@@ -188,6 +191,7 @@ std::vector<MatmulCase> matmul_cases(DType dtype) {
   add_sizes(cases);
   add_orders(cases);
   add_batches(cases);
+  add_shared_operands(cases);
   add_epilogues(cases, dtype);
   add_values(cases);
   for (MatmulCase& c : cases) c.dtype = dtype;
