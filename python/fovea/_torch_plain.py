@@ -173,25 +173,35 @@ def backward(grad_o, grad_lse, q, k, v, o, lse, options: Options):
     return grads
 
 
-def masked_attention(q, k, v, mask: torch.Tensor, scale: float, causal_top_left: bool = False):
-    """softmax(scale * q @ k.T + mask) @ v for (batch, num_heads, seqlen, head_dim) and a mask that broadcasts to
-    (batch, num_heads_q, seqlen_q, seqlen_k): boolean (True is seen) or additive. Differentiable; rows that see nothing
-    give 0. Scores exist for some rows at a time (in a graph for backward, for all of them)."""
+def masked_attention(q, k, v, mask, scale: float, *, causal: bool = False, softcap: float = 0.0, dropout: float = 0.0):
+    """softmax(scale * q @ k.T + mask) @ v for (batch, num_heads, seqlen, head_dim) tensors.
+
+    mask: None, or what broadcasts to (batch, num_heads_q, seqlen_q, seqlen_k), boolean (True is seen) or additive.
+    causal: query i sees keys up to i besides. dropout: the share of weights that is set to 0, others grow.
+    Differentiable any number of times; rows that see nothing give 0. Scores exist for some rows at a time (for all,
+    where a graph for backward is made).
+    """
     batch, heads, seqlen_q, _ = q.shape
     kv, seqlen_k = k.shape[1], k.shape[2]
-    mask = mask.expand(*torch.broadcast_shapes(mask.shape, (1, 1, seqlen_q, seqlen_k)))
+    if mask is not None:
+        mask = mask.expand(torch.broadcast_shapes(mask.shape, (1, 1, seqlen_q, seqlen_k)))
     keys, values = wide(k), wide(v)
-    parts = []
-    step = rows_per_step(batch * heads, seqlen_k)
+    parts, step = [], rows_per_step(batch * heads, seqlen_k)
     for first in range(0, seqlen_q, step):
-        rows = slice(first, min(first + step, seqlen_q))
-        scores, _ = scores_of(grouped(wide(q[:, :, rows]), kv), keys, scale, 0.0)
+        past = min(first + step, seqlen_q)
+        scores, _ = scores_of(grouped(wide(q[:, :, first:past]), kv), keys, scale, softcap)
         scores = scores.view(batch, heads, -1, seqlen_k)
-        part = mask[:, :, rows]
-        scores = scores.masked_fill(~part, -torch.inf) if part.dtype == torch.bool else scores + part.to(scores.dtype)
-        weights = torch.softmax(scores, -1)
-        weights = torch.where(torch.isneginf(scores).all(-1, keepdim=True), 0.0, weights)
-        group = grouped(weights, kv)
-        o = group.reshape(batch, kv, -1, seqlen_k) @ values
+        if mask is not None:
+            part = mask[:, :, first:past]
+            is_bool = part.dtype == torch.bool
+            scores = scores.masked_fill(~part, -torch.inf) if is_bool else scores + part.to(scores.dtype)
+        if causal:
+            rows, columns = torch.arange(first, past, device=q.device), torch.arange(seqlen_k, device=q.device)
+            scores = scores.masked_fill(columns > rows[:, None], -torch.inf)
+        is_empty = torch.isneginf(scores).all(-1, keepdim=True)
+        weights = torch.softmax(scores.masked_fill(is_empty, 0.0), -1).masked_fill(is_empty, 0.0)
+        if dropout:
+            weights = torch.dropout(weights, dropout, True)
+        o = grouped(weights, kv).reshape(batch, kv, -1, seqlen_k) @ values
         parts.append(o.view(batch, heads, -1, v.shape[-1]).to(q.dtype))
     return torch.cat(parts, 2) if parts else q.new_zeros(batch, heads, 0, v.shape[-1])
