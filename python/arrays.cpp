@@ -252,15 +252,16 @@ void* current_stream(const ArrayType& type, const Device& device) {
   return stream;
 }
 
-bool needs_torch(nb::handle q, nb::handle k, nb::handle v) {
+bool needs_torch(std::initializer_list<nb::handle> tensors) {
   const TorchNames& names = torch_names();
   for (const nb::handle state : names.states) {
     if (state.is_none()) continue;
     const nb::object value = call(state);
     if (!value.is_none() && is_true(value)) return true;
   }
-  for (const nb::handle tensor : {q, k, v}) {
-    if (is_true(attribute(tensor, names.requires_grad))) return is_true(call(names.is_grad_enabled));
+  for (const nb::handle tensor : tensors) {
+    if (!tensor.is_none() && is_true(attribute(tensor, names.requires_grad)))
+      return is_true(call(names.is_grad_enabled));
   }
   return false;
 }

@@ -145,7 +145,7 @@ nb::object attention(const CallArguments& call, nb::handle return_lse, nb::handl
       array_type(call.v).framework != framework || !same_framework(call, framework)) {
     return beyond;
   }
-  if (asks_torch && framework == Framework::kTorch && needs_torch(call.q, call.k, call.v)) return beyond;
+  if (asks_torch && framework == Framework::kTorch && needs_torch({call.q, call.k, call.v})) return beyond;
   const AttentionOptions options = attention_options(call);
   ArrayReader reader;
   AttentionTensors tensors;
@@ -232,17 +232,7 @@ nb::dict verdict(const CallArguments& call, nb::handle o, nb::handle lse, std::i
   } catch (const Error& error) {
     raise(error);
   }
-  nb::dict result;
-  result["passed"] = found.passed;
-  result["max_error"] = found.max_error;
-  result["plain_max_error"] = found.plain_max_error;
-  result["max_limit"] = found.max_limit;
-  result["rms_error"] = found.rms_error;
-  result["plain_rms_error"] = found.plain_rms_error;
-  result["rms_limit"] = found.rms_limit;
-  result["rows_checked"] = found.rows_checked;
-  result["report"] = nb::str(found.report.c_str(), found.report.size());
-  return result;
+  return as_dict(found);
 }
 
 }  // namespace fovea::python

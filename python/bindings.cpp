@@ -9,6 +9,7 @@
 #include "python/arrays.h"
 #include "python/attention.h"
 #include "python/errors.h"
+#include "python/matmul.h"
 
 namespace nb = nanobind;
 
@@ -78,6 +79,32 @@ PyObject* call_verdict(PyObject*, PyObject* const* a, Py_ssize_t count) {
                  [&] { return verdict(call_arguments(a), a[17], a[18], nb::cast<std::int64_t>(nb::handle(a[19]))); });
 }
 
+/// The first 9 arguments of the functions on matrices: a, b, c, bias, then fovea._matmul's options in order.
+constexpr Py_ssize_t kMatmulArguments = 9;
+MatmulArguments matmul_arguments(PyObject* const* a) { return {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]}; }
+
+PyObject* call_matmul(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  return guarded(count, kMatmulArguments + 2,
+                 [&] { return matmul(matmul_arguments(a), a[9], a[10], /*asks_torch=*/true); });
+}
+
+PyObject* call_matmul_plain(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  return guarded(count, kMatmulArguments + 2,
+                 [&] { return matmul(matmul_arguments(a), a[9], a[10], /*asks_torch=*/false); });
+}
+
+PyObject* call_explain_matmul(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  return guarded(count, kMatmulArguments + 2, [&] {
+    return explain_matmul(matmul_arguments(a), nb::cast<bool>(nb::handle(a[9])),
+                          nb::cast<std::string>(nb::handle(a[10])));
+  });
+}
+
+PyObject* call_matmul_verdict(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  return guarded(count, kMatmulArguments + 2,
+                 [&] { return matmul_verdict(matmul_arguments(a), a[9], nb::cast<std::int64_t>(nb::handle(a[10]))); });
+}
+
 template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>
 void add(nb::module_& m, const char* name) {
   static PyMethodDef definition = {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
@@ -98,6 +125,10 @@ NB_MODULE(_core, m) {
   add<call_explain>(m, "explain");
   add<call_reference>(m, "reference");
   add<call_verdict>(m, "verdict");
+  add<call_matmul>(m, "matmul");
+  add<call_matmul_plain>(m, "matmul_plain");
+  add<call_explain_matmul>(m, "explain_matmul");
+  add<call_matmul_verdict>(m, "matmul_verdict");
   m.def("info", &info, nb::arg("json"));
   m.attr("version") = fovea::version();
 }

@@ -28,6 +28,20 @@ void raise(const Error& error) {
   raise(name, error.field(), error.what());
 }
 
+nb::dict as_dict(const Verdict& found) {
+  nb::dict result;
+  result["passed"] = found.passed;
+  result["max_error"] = found.max_error;
+  result["plain_max_error"] = found.plain_max_error;
+  result["max_limit"] = found.max_limit;
+  result["rms_error"] = found.rms_error;
+  result["plain_rms_error"] = found.plain_rms_error;
+  result["rms_limit"] = found.rms_limit;
+  result["rows_checked"] = found.rows_checked;
+  result["report"] = nb::str(found.report.c_str(), found.report.size());
+  return result;
+}
+
 std::string text_of(nb::handle object) {
   const nb::object text = nb::steal(PyObject_Str(object.ptr()));
   Py_ssize_t size = 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Failures as Python exceptions of fovea.errors, each with the field at fault.
+// What comes back to Python beside arrays: failures as exceptions of fovea.errors with the field at fault, verdicts.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -7,6 +7,7 @@
 #include <string>
 
 #include "fovea/error.h"
+#include "fovea/verify.h"
 
 namespace fovea::python {
 
@@ -16,6 +17,9 @@ namespace fovea::python {
 [[noreturn]] void raise_value(const std::string& field, const std::string& message);
 [[noreturn]] void raise_type(const std::string& field, const std::string& message);
 [[noreturn]] void raise(const Error& error);
+
+/// What fovea.Validation is made of.
+nanobind::dict as_dict(const Verdict& verdict);
 
 /// str(object).
 std::string text_of(nanobind::handle object);

@@ -81,6 +81,30 @@ void read_config(nb::handle config, AttentionOptions& options) {
   options.kernel = std::string(text("config.kernel", config.attr("kernel"), "the name of a kernel, or \"\""));
 }
 
+void read_config(nb::handle config, MatmulOptions& options) {
+  if (!nb::hasattr(config, "block_m") || !nb::hasattr(config, "kernel")) {
+    refuse("config", config, "a fovea.MatmulConfig");
+  }
+  const auto size = [&](const char* name) {
+    return integer((std::string("config.") + name).c_str(), config.attr(name));
+  };
+  MatmulTile& tile = options.tile;
+  tile.block_m = size("block_m");
+  tile.block_n = size("block_n");
+  tile.block_k = size("block_k");
+  tile.stages = size("stages");
+  tile.warps = size("warps");
+  tile.cluster_m = size("cluster_m");
+  tile.cluster_n = size("cluster_n");
+  tile.num_splits = size("num_splits");
+  const nb::object persistent = config.attr("persistent");
+  if (!persistent.is_none()) tile.persistent = boolean("config.persistent", persistent);
+  options.kernel = std::string(text("config.kernel", config.attr("kernel"), "the name of a kernel, or \"\""));
+}
+
+constexpr const char* kMaths[] = {"exact", "fast"};
+constexpr const char* kMathsWanted = "\"exact\" or \"fast\"";
+
 }  // namespace
 
 bool boolean(const char* name, nb::handle value) {
@@ -94,7 +118,6 @@ bool boolean(const char* name, nb::handle value) {
 AttentionOptions attention_options(const CallArguments& call) {
   static constexpr const char* kLayouts[] = {"bshd", "bhsd", "thd"};
   static constexpr const char* kAlignments[] = {"bottom_right", "top_left"};
-  static constexpr const char* kMaths[] = {"exact", "fast"};
   AttentionOptions options;
   options.layout = word<Layout>("layout", call.layout, kLayouts, "\"bshd\", \"bhsd\" or \"thd\"");
   options.causal = boolean("causal", call.causal);
@@ -105,7 +128,22 @@ AttentionOptions attention_options(const CallArguments& call) {
   options.softcap = static_cast<float>(number("softcap", call.softcap));
   if (!call.max_seqlen_q.is_none()) options.max_seqlen_q = integer("max_seqlen_q", call.max_seqlen_q);
   if (!call.max_seqlen_k.is_none()) options.max_seqlen_k = integer("max_seqlen_k", call.max_seqlen_k);
-  options.math = word<Math>("math", call.math, kMaths, "\"exact\" or \"fast\"");
+  options.math = word<Math>("math", call.math, kMaths, kMathsWanted);
+  if (!call.config.is_none()) read_config(call.config, options);
+  return options;
+}
+
+MatmulOptions matmul_options(const MatmulArguments& call) {
+  static constexpr const char* kActivations[] = {"none", "relu", "gelu", "silu"};
+  MatmulOptions options;
+  options.alpha = static_cast<float>(number("alpha", call.alpha));
+  if (!call.beta.is_none()) options.beta = static_cast<float>(number("beta", call.beta));
+  if (call.beta.is_none() && !call.c.is_none()) options.beta = 1.0f;
+  if (!call.activation.is_none()) {
+    options.activation =
+        word<Activation>("activation", call.activation, kActivations, "None, \"none\", \"relu\", \"gelu\" or \"silu\"");
+  }
+  options.math = word<Math>("math", call.math, kMaths, kMathsWanted);
   if (!call.config.is_none()) read_config(call.config, options);
   return options;
 }

@@ -5,11 +5,14 @@
 #include <nanobind/nanobind.h>
 
 #include "fovea/attention.h"
+#include "fovea/matmul.h"
 #include "python/attention.h"
+#include "python/matmul.h"
 
 namespace fovea::python {
 
 AttentionOptions attention_options(const CallArguments& call);
+MatmulOptions matmul_options(const MatmulArguments& call);
 
 /// True or False (of Python or NumPy); raises InvalidType for anything else.
 bool boolean(const char* name, nanobind::handle value);

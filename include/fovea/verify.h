@@ -8,6 +8,7 @@
 
 #include "fovea/attention.h"
 #include "fovea/export.h"
+#include "fovea/matmul.h"
 
 namespace fovea {
 
@@ -30,5 +31,8 @@ struct Verdict {
 /// method, RMS error <= 1.1 x. About max_rows rows are checked; 0 checks all.
 FOVEA_API Verdict attention_verdict(const AttentionTensors& tensors, const AttentionOptions& options,
                                     std::int64_t max_rows = 0);
+
+/// The same for a matrix product: judges tensors.d. c, if given, must still be what it was before d was computed.
+FOVEA_API Verdict matmul_verdict(const MatmulTensors& tensors, const MatmulOptions& options, std::int64_t max_rows = 0);
 
 }  // namespace fovea

@@ -34,12 +34,25 @@ def from_float64(array):
     return array
 
 
+def empty(like, shape: tuple[int, ...], dtype: str):
+    with like.device:
+        return cupy.empty(shape, dtype=dtype)
+
+
+def finished(like, array):
+    return array
+
+
+def current_stream(like) -> int:
+    with like.device:
+        return cupy.cuda.get_current_stream().ptr
+
+
 def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
     arrays = [native(name, array, []) for name, array in (("q", q), ("k", k), ("v", v))]
     options = options.with_arrays(lambda name, array: native_lengths(name, array, q))
     with q.device:
-        if stream is None:
-            stream = cupy.cuda.get_current_stream().ptr
+        stream = current_stream(q) if stream is None else stream
         o = cupy.empty(q.shape[:-1] + v.shape[-1:], dtype=q.dtype) if out is None else out
         lse = lse_out
         if return_lse and lse is None:

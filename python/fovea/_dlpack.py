@@ -46,6 +46,14 @@ def _returned(like, array: np.ndarray):
     return namespace.from_dlpack(array) if namespace is not None else array
 
 
+def empty(like, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return _numpy.empty(None, shape, dtype)
+
+
+finished = _returned
+current_stream = _numpy.current_stream
+
+
 def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
     arrays = (native(name, array, []) for name, array in (("q", q), ("k", k), ("v", v)))
     options = options.with_arrays(lambda name, array: native_lengths(name, array, q))

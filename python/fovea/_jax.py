@@ -60,6 +60,17 @@ def _taken_over(array: np.ndarray):
     return jax.numpy.asarray(array) if array.dtype.name == "bfloat16" else jax.dlpack.from_dlpack(array)
 
 
+def empty(like, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return _empty(shape, _numpy.dtype_named(dtype))
+
+
+def finished(like, array: np.ndarray):
+    return _taken_over(array)
+
+
+current_stream = _numpy.current_stream
+
+
 def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
     if out is not None or lse_out is not None:
         raise with_field(

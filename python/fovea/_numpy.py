@@ -32,6 +32,26 @@ def from_float64(array: np.ndarray) -> np.ndarray:
     return array
 
 
+def empty(like, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    return np.empty(shape, dtype_named(dtype))
+
+
+def dtype_named(dtype: str) -> np.dtype:
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(dtype)
+
+
+def finished(like, array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def current_stream(like) -> None:
+    return None
+
+
 def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
     arrays = (native(name, array, []) for name, array in (("q", q), ("k", k), ("v", v)))
     options = options.with_arrays(lambda name, array: native_lengths(name, array, q))

@@ -20,6 +20,35 @@ class AttentionConfig(NamedTuple):
     kernel: str = ""
 
 
+class MatmulConfig(NamedTuple):
+    """How to compute a matrix product, for those who insist; 0, None and "" leave the choice to the library.
+
+    block_m, block_n, block_k: a tile, all three or none. num_splits: parts of k that are computed apart. stages, warps,
+    cluster_m, cluster_n, persistent: on GPUs. kernel: the name of a kernel, as `explain_matmul` prints it.
+    """
+
+    block_m: int = 0
+    block_n: int = 0
+    block_k: int = 0
+    stages: int = 0
+    warps: int = 0
+    cluster_m: int = 0
+    cluster_n: int = 0
+    num_splits: int = 0
+    persistent: bool | None = None
+    kernel: str = ""
+
+
+class MatmulOptions(NamedTuple):
+    """In the order in which the compiled module takes them after the arrays."""
+
+    alpha: float = 1.0
+    beta: float | None = None
+    activation: str | None = None
+    math: str = "exact"
+    config: MatmulConfig | None = None
+
+
 class Options(NamedTuple):
     causal: bool = False
     window: tuple[int | None, int | None] | None = None

@@ -97,6 +97,18 @@ def _check(q, k, v) -> None:
             raise with_field(InvalidArgument(f"{name} is on {x.device} but q is on {q.device}; move it there"), name)
 
 
+def empty(like, shape: tuple[int, ...], dtype: str) -> torch.Tensor:
+    return torch.empty(shape, dtype=getattr(torch, dtype), device=like.device)
+
+
+def finished(like, array: torch.Tensor) -> torch.Tensor:
+    return array
+
+
+def current_stream(like) -> int | None:
+    return torch.cuda.current_stream(like.device).cuda_stream if like.device.type == "cuda" else None
+
+
 def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
     options = options.with_arrays(lambda name, given: _lengths(name, given, q))
     q, k, v = _cast_for_autocast((q, k, v))
@@ -160,8 +172,7 @@ def _attention_into(q, k, v, options: Options, return_lse, out, lse_out, stream)
     native_options = options.with_arrays(lambda name, given: native(name, given, []))
     o, lse = empty_outputs(q, v, options.layout)
     o, lse = o if out is None else out, lse if lse_out is None else lse_out
-    if stream is None and q.device.type == "cuda":
-        stream = torch.cuda.current_stream(q.device).cuda_stream
+    stream = current_stream(q) if stream is None else stream
     _core.attention_plain(
         *arrays, *native_options, return_lse, native("out", o, []), native("lse_out", lse, []), stream
     )

@@ -5,8 +5,10 @@
 #include "fovea/verify.h"
 #include "problem/arguments.h"
 #include "problem/describe.h"
+#include "problem/describe_matmul.h"
 #include "reference/attention.h"
 #include "verify/attention.h"
+#include "verify/matmul.h"
 
 namespace fovea {
 namespace {
@@ -29,6 +31,17 @@ TensorView contiguous(TensorView view) {
     stride *= view.shape[d];
   }
   return view;
+}
+
+Verdict verdict_of(const Comparison& comparison, const Tolerance& limit) {
+  Verdict verdict;
+  verdict.max_error = comparison.max_error();
+  verdict.plain_max_error = comparison.plain_max_error();
+  verdict.max_limit = limit.max_limit;
+  verdict.rms_error = comparison.rms_error();
+  verdict.plain_rms_error = comparison.plain_rms_error();
+  verdict.rms_limit = limit.rms_limit;
+  return verdict;
 }
 
 }  // namespace
@@ -64,14 +77,21 @@ Verdict attention_verdict(const AttentionTensors& tensors, const AttentionOption
   check_on_cpu(tensors);
   const AttentionReport report =
       verify_attention(attention_args(tensors, options.layout, problem), problem.dtype, {max_rows});
-  Verdict verdict;
+  Verdict verdict = verdict_of(report.o, report.o_limit);
   verdict.passed = report.passed;
-  verdict.max_error = report.o.max_error();
-  verdict.plain_max_error = report.o.plain_max_error();
-  verdict.max_limit = report.o_limit.max_limit;
-  verdict.rms_error = report.o.rms_error();
-  verdict.plain_rms_error = report.o.plain_rms_error();
-  verdict.rms_limit = report.o_limit.rms_limit;
+  verdict.rows_checked = report.rows_checked;
+  verdict.report = to_string(report);
+  return verdict;
+}
+
+Verdict matmul_verdict(const MatmulTensors& tensors, const MatmulOptions& options, std::int64_t max_rows) {
+  check(tensors.a.device.kind == DeviceKind::kCPU, ErrorCode::kInvalidArgument, "a",
+        "a is on a GPU; the reference reads CPU memory, so copy the tensors there");
+  check(max_rows >= 0, ErrorCode::kInvalidArgument, "max_rows", "max_rows is {}, must not be negative", max_rows);
+  const MatmulCall call = describe_matmul(tensors, options);
+  const MatmulReport report = verify_matmul(call.args, expect_matmul(call.args, call.problem, max_rows));
+  Verdict verdict = verdict_of(report.d, report.limit);
+  verdict.passed = report.passed;
   verdict.rows_checked = report.rows_checked;
   verdict.report = to_string(report);
   return verdict;

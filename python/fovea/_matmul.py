@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""matmul and its relatives, made as attention is (_attention.py)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from fovea import _core, _frameworks
+from fovea._options import MatmulConfig, MatmulOptions
+from fovea._validate import Validation
+from fovea.errors import InvalidType, with_field
+
+_modules = sys.modules
+_DTYPES = ("float32", "float16", "bfloat16")
+
+
+def matmul(
+    a,
+    b,
+    *,
+    c=None,
+    bias=None,
+    alpha: float = 1.0,
+    beta: float | None = None,
+    activation: str | None = None,
+    out=None,
+    out_dtype: Any = None,
+    math: str = "exact",
+    config: MatmulConfig | None = None,
+    stream: int | None = None,
+):
+    """A matrix product, d = activation(alpha * a @ b + beta * c + bias), summed in float32 and rounded once.
+
+    a (..., m, k), b (..., k, n): NumPy, PyTorch, JAX or CuPy arrays of one dtype (float32, float16, bfloat16) on one
+        device; up to three leading dimensions, which broadcast. Any strides: a transposed matrix is not copied.
+    c (..., m, n): added, times beta (default 1 if c is given). bias (n,): added to every row.
+    activation: None, "relu", "gelu" (the exact one, with erf) or "silu".
+    out: an array (..., m, n) to write into. out_dtype: the result's dtype, by name or as the framework's; default a's.
+    math: "exact", or "fast" for reduced-precision products of float32. config: tiles and kernel to insist on.
+    stream: the handle of a CUDA stream; default the framework's current one.
+
+    Returns d, of a's framework and device. PyTorch tensors have gradients, for activation None.
+    Raises ValueError, TypeError (also as fovea.Error, with .field), NotImplementedError (with each kernel's reason).
+    """
+    compiler = _modules.get("torch.compiler")
+    is_compiling = compiler is not None and compiler.is_compiling()
+    if not is_compiling and out_dtype is None:
+        d = _core.matmul(a, b, c, bias, alpha, beta, activation, math, config, out, stream)
+        if d is not NotImplemented:
+            return d
+    options = MatmulOptions(alpha, beta, activation, math, config)
+    if is_compiling:
+        from fovea import _torch_matmul
+
+        return _torch_matmul.matmul(a, b, c, bias, options, out, out_dtype, stream)
+    if _frameworks.framework_of(a) == "torch":
+        _check_one_framework(a, b, c, bias)
+        from fovea import _torch_matmul
+
+        return _torch_matmul.matmul(a, b, c, bias, options, out, out_dtype, stream)
+    return _matmul_elsewhere(a, b, c, bias, options, out, out_dtype, stream)
+
+
+def dtype_name(dtype: Any) -> str:
+    """ "float16" of "float16", numpy.float16, numpy.dtype("float16"), torch.float16 …"""
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None) or str(dtype)
+    name = name.rpartition(".")[2]
+    if name not in _DTYPES:
+        raise with_field(InvalidType(f"out_dtype is {dtype!r}, must be float32, float16 or bfloat16"), "out_dtype")
+    return name
+
+
+def output_shape(a, b) -> tuple[int, ...]:
+    """Shape of d; what does not fit is for the compiled module to refuse."""
+    ndim = max(len(a.shape), len(b.shape))
+    of_a, of_b = (1,) * (ndim - len(a.shape)) + tuple(a.shape), (1,) * (ndim - len(b.shape)) + tuple(b.shape)
+    return (*(y if x == 1 else x for x, y in zip(of_a[:-2], of_b[:-2])), of_a[-2], of_b[-1])
+
+
+def _check_one_framework(a, b, c, bias) -> None:
+    wanted = _frameworks.framework_of(a)
+    for name, array in (("b", b), ("c", c), ("bias", bias)):
+        if array is not None and _frameworks.framework_of(array) != wanted:
+            raise with_field(
+                InvalidType(f"{name} is a {type(array).__name__} but a is a {type(a).__name__}; convert one of them"),
+                name,
+            )
+
+
+def _matmul_elsewhere(a, b, c, bias, options, out, out_dtype, stream):
+    framework = _frameworks.adapter("a", a)
+    _check_one_framework(a, b, c, bias)
+    named = (("a", a), ("b", b), ("c", c), ("bias", bias))
+    arrays = [None if array is None else framework.native(name, array, []) for name, array in named]
+    if out is not None:
+        d = framework.native("out", out, [])
+    elif len(a.shape) >= 2 and len(b.shape) >= 2:
+        d = framework.empty(a, output_shape(a, b), dtype_name(a.dtype if out_dtype is None else out_dtype))
+    else:
+        d = None  # refused
+    queue = framework.current_stream(a) if stream is None else stream
+    target = d if out is not None or d is None else framework_native(framework, d)
+    result = _core.matmul_plain(*arrays, *options, target, queue)
+    if result is NotImplemented:
+        raise with_field(InvalidType(f"a is a {type(a).__name__} that cannot be read"), "a")
+    return out if out is not None else framework.finished(a, d)
+
+
+def framework_native(framework, array):
+    """What framework.empty gave, as the compiled module reads it."""
+    return framework.native("out", array, []) if _frameworks.framework_of(array) == "cupy" else array
+
+
+def explain_matmul(
+    a,
+    b,
+    *,
+    c=None,
+    bias=None,
+    alpha: float = 1.0,
+    beta: float | None = None,
+    activation: str | None = None,
+    math: str = "exact",
+    config: MatmulConfig | None = None,
+    architecture: str = "",
+    json: bool = False,
+):
+    """How matmul would compute this call, and why each other kernel refused; nothing is computed. Text, or a dict.
+
+    architecture: plan for a GPU that need not be here, such as "sm_90a".
+    """
+    framework = _frameworks.adapter("a", a)
+    _check_one_framework(a, b, c, bias)
+    named = (("a", a), ("b", b), ("c", c), ("bias", bias))
+    arrays = [None if array is None else framework.native(name, array, []) for name, array in named]
+    text = _core.explain_matmul(*arrays, alpha, beta, activation, math, config, json, architecture)
+    if json:
+        import json as _json
+
+        return _json.loads(text)
+    return text
+
+
+def validate_matmul(
+    d,
+    a,
+    b,
+    *,
+    c=None,
+    bias=None,
+    alpha: float = 1.0,
+    beta: float | None = None,
+    activation: str | None = None,
+    max_rows: int = 0,
+) -> Validation:
+    """Judges d, as any method computed it, by the rule of docs/numerics.md, as validate_attention does.
+
+    Other arguments as for matmul; c as it was before. max_rows: check about so many rows; 0 checks all.
+    """
+    named = (("a", a), ("b", b), ("c", c), ("bias", bias), ("d", d))
+    a, b, c, bias, d = (None if x is None else _frameworks.framework_to_numpy(name, x) for name, x in named)
+    return Validation(**_core.matmul_verdict(a, b, c, bias, alpha, beta, activation, "exact", None, d, max_rows))
