@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""triton_matmul and persistent_matmul. Block sizes, which are Triton's, are checked; Fovea's kernels have their own."""
+
+from __future__ import annotations
+
+import torch
+
+import fovea
+from fovea.compat._refuse import invalid, wrong_type
+
+_DTYPES = (torch.float16, torch.float32, torch.bfloat16)
+
+
+def _check(a, b, blocks: tuple[int | None, ...]) -> None:
+    for name, x in (("a", a), ("b", b)):
+        if not isinstance(x, torch.Tensor):
+            raise wrong_type(name, f"{name} is a {type(x).__name__}, must be a torch.Tensor")
+    if a.dim() != 2 or b.dim() != 2:
+        raise invalid("a", f"Expected 2D tensors, got a.dim()={a.dim()}, b.dim()={b.dim()}; use .view() or .reshape()")
+    if a.dtype not in _DTYPES or b.dtype not in _DTYPES:
+        raise wrong_type("a", f"Unsupported dtype: a is {a.dtype}, b is {b.dtype}; use float16, bfloat16 or float32")
+    if a.dtype != b.dtype:
+        raise wrong_type("b", f"Input dtypes must match, got {a.dtype} and {b.dtype}; convert one of them")
+    if a.device != b.device:
+        raise invalid("b", f"Input tensors must be on the same device, got {a.device} and {b.device}")
+    if a.shape[1] != b.shape[0]:
+        raise invalid(
+            "b", f"Incompatible dimensions: A is {tuple(a.shape)}, B is {tuple(b.shape)}; A's second must be B's first"
+        )
+    given = [block for block in blocks if block is not None]
+    if given and len(given) < 3:
+        raise invalid("block_m", f"All block sizes (block_m, block_n, block_k) must be given, or none; got {blocks}")
+    if any(block <= 0 for block in given):
+        raise invalid("block_m", f"Block sizes must be positive, got {blocks}")
+
+
+def triton_matmul(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    block_m: int | None = None,
+    block_n: int | None = None,
+    block_k: int | None = None,
+    use_autotune: bool = True,
+) -> torch.Tensor:
+    """C = A @ B of (M, K) and (K, N). float16 and bfloat16 stay; float32 is converted, and the result is float16.
+
+    Raises ValueError (dimensions, devices, block sizes), TypeError (dtypes).
+    """
+    _check(a, b, (block_m, block_n, block_k))
+    if not use_autotune and block_m is None:
+        raise invalid("block_m", "Manual block sizes are required when use_autotune=False")
+    if a.dtype == torch.float32:
+        a, b = a.to(torch.float16), b.to(torch.float16)
+    return fovea.matmul(a, b)
+
+
+def persistent_matmul(
+    a: torch.Tensor, b: torch.Tensor, block_m: int = 64, block_n: int = 64, block_k: int = 32
+) -> torch.Tensor:
+    """C = A @ B of (M, K) and (K, N), in the inputs' dtype; float32 is computed with float32 accuracy."""
+    _check(a, b, (block_m, block_n, block_k))
+    return fovea.matmul(a, b)

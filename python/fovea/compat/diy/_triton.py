@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether Triton is there. Nothing here needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+TRITON_AVAILABLE = importlib.util.find_spec("triton") is not None
+
+
+def require_triton() -> None:
+    """Raises ModuleNotFoundError without Triton: for scripts with Triton kernels of their own."""
+    if not TRITON_AVAILABLE:
+        raise ModuleNotFoundError(
+            "Triton is required to run GPU kernels of your own; install it with: pip install triton>=2.1.0. "
+            "Fovea's functions do not need it."
+        )
+
+
+class TritonKernelStub:
+    """Stands where a Triton kernel would, and says so when it is launched."""
+
+    def __init__(self, name: str = "kernel"):
+        self.name = name
+
+    def __getitem__(self, grid):
+        return self
+
+    def __call__(self, *arguments):
+        require_triton()
+        raise NotImplementedError(f"{self.name} is a stand-in and computes nothing")
