@@ -32,7 +32,8 @@ Runtime::Impl::Impl(const RuntimeOptions& options)
       processor(cpu::detect_processor()),
       cpu_isa(cpu::choose_unit(processor, settings.cpu_isa).name),
       pool(thread_count(settings, processor)),
-      compiler(jit::compiler_options(settings)) {
+      compiler(jit::compiler_options(settings)),
+      tuning(settings.cache_dir.empty() ? std::string() : settings.cache_dir + "/tuning.json") {
   set_log_level(parse_log_level(settings.log_level));
   device_info({});  // refuses an unknown cpu_isa here, where it was given
 }

@@ -15,6 +15,7 @@
 #include "plan/attention_plan.h"
 #include "plan/matmul_plan.h"
 #include "plan/plan_cache.h"
+#include "plan/tuning_table.h"
 
 namespace fovea {
 
@@ -34,6 +35,7 @@ struct Runtime::Impl {
   cuda::Devices devices;
   cuda::WorkspacePool workspaces;
   jit::Compiler compiler;
+  TuningTable tuning;
   PlanCache<AttentionOperation> attention_plans;
   PlanCache<MatmulOperation> matmul_plans;
 };

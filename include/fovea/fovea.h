@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* Grows when something is added; a program needs a library whose number is at least the one it was built with. */
-#define FOVEA_ABI_VERSION 1
+#define FOVEA_ABI_VERSION 2
 
 /* Enumerations travel as int32_t, so that their size is the same for every compiler. */
 typedef int32_t fovea_status;
@@ -38,6 +38,8 @@ enum { FOVEA_CPU = 0, FOVEA_CUDA = 1 };                               /* device_
 enum { FOVEA_BSHD = 0, FOVEA_BHSD = 1, FOVEA_THD = 2 };               /* layout */
 enum { FOVEA_BOTTOM_RIGHT = 0, FOVEA_TOP_LEFT = 1 };                  /* alignment of causal and window masks */
 enum { FOVEA_MATH_EXACT = 0, FOVEA_MATH_FAST = 1 };                   /* math */
+enum { FOVEA_NO_ACTIVATION = 0, FOVEA_RELU = 1, FOVEA_GELU = 2, FOVEA_SILU = 3 }; /* activation */
+enum { FOVEA_AUTO = 0, FOVEA_YES = 1, FOVEA_NO = 2 };                             /* choices left to the library */
 
 /* A view of memory that the caller owns. Strides count elements. ndim is at most 5; entries beyond it are ignored.
  * This struct never grows. */
@@ -139,6 +141,43 @@ FOVEA_API fovea_status fovea_attention_forward(fovea_runtime* runtime, const fov
 FOVEA_API fovea_status fovea_attention_explain(fovea_runtime* runtime, const fovea_attention_tensors* tensors,
                                                const fovea_attention_options* options, int32_t json,
                                                const char* architecture, char** text);
+
+/* What a matrix product reads and writes; shapes as in fovea/matmul.h: a (..., m, k), b (..., k, n), d (..., m, n).
+ * Any strides: a transposed matrix is its view with two strides exchanged. NULL means absent: a, b and d are needed. */
+typedef struct fovea_matmul_tensors {
+  size_t struct_size;
+  const fovea_tensor* a;
+  const fovea_tensor* b;
+  const fovea_tensor* d;    /* written */
+  const fovea_tensor* c;    /* (..., m, n), read if beta is not 0; may be exactly d */
+  const fovea_tensor* bias; /* (n) */
+} fovea_matmul_tensors;
+FOVEA_API void fovea_matmul_tensors_init(fovea_matmul_tensors* tensors);
+
+typedef struct fovea_matmul_options {
+  size_t struct_size;
+  int32_t has_alpha; /* 0: alpha is 1 */
+  float alpha;
+  float beta; /* 0: c is not read */
+  int32_t activation;
+  int32_t math;
+  int32_t block_m; /* all three positive, or 0 for the library's choice */
+  int32_t block_n;
+  int32_t block_k;
+  int32_t persistent; /* FOVEA_AUTO, FOVEA_YES, FOVEA_NO; means nothing on a CPU */
+  int32_t reserved;   /* 0 */
+  const char* kernel; /* NULL: the first that supports the call; else this one or fail */
+} fovea_matmul_options;
+FOVEA_API void fovea_matmul_options_init(fovea_matmul_options* options);
+
+/* d = activation(alpha * a b + beta * c + bias), sums in fp32, d rounded once. options may be NULL. stream as above. */
+FOVEA_API fovea_status fovea_matmul(fovea_runtime* runtime, const fovea_matmul_tensors* tensors,
+                                    const fovea_matmul_options* options, void* stream);
+
+/* As fovea_attention_explain. */
+FOVEA_API fovea_status fovea_matmul_explain(fovea_runtime* runtime, const fovea_matmul_tensors* tensors,
+                                            const fovea_matmul_options* options, int32_t json, const char* architecture,
+                                            char** text);
 
 #ifdef __cplusplus
 }

@@ -77,7 +77,20 @@ FOVEA_API std::string matmul_explain(Runtime& runtime, const MatmulTensors& tens
 /// The ways that the chosen kernel offers for this call, the cost model's first: what a search measures. Each tile has
 /// all its fields set. Throws as matmul does.
 FOVEA_API std::vector<MatmulTile> matmul_candidates(Runtime& runtime, const MatmulTensors& tensors,
-                                                    const MatmulOptions& options);
+                                                    const MatmulOptions& options = {});
+
+struct MatmulTiming {
+  MatmulTile tile;
+  double seconds = 0;   ///< of a call, the best round: others on the machine only add to it; 0 if it failed
+  std::string failure;  ///< why the tile is refused
+};
+
+/// Times calls of these shapes with each tile, in turn and over several rounds, on random operands of its own: data
+/// pointers are not read, and nothing of the caller's is written. On a GPU whole batches of calls are timed.
+/// A tile that is refused has its reason in `failure`. Throws as matmul does for the call itself.
+FOVEA_API std::vector<MatmulTiming> matmul_time(Runtime& runtime, const MatmulTensors& tensors,
+                                                const MatmulOptions& options, const std::vector<MatmulTile>& tiles,
+                                                double seconds_per_tile = 0.1);
 
 /// Remembers, for this device and calls of this shape bucket, that `tile` (one of matmul_candidates) was the fastest:
 /// in this runtime and in the tuning table on disk, which later processes read. Throws kInvalidArgument if the tile is

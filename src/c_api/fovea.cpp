@@ -15,6 +15,7 @@
 
 #include "fovea/attention.h"
 #include "fovea/error.h"
+#include "fovea/matmul.h"
 #include "fovea/runtime.h"
 
 struct fovea_runtime {
@@ -33,6 +34,7 @@ static_assert(FOVEA_I32 == static_cast<int>(DType::kI32) && FOVEA_BF16 == static
 static_assert(FOVEA_CUDA == static_cast<int>(DeviceKind::kCUDA));
 static_assert(FOVEA_THD == static_cast<int>(Layout::kTHD) && FOVEA_BHSD == static_cast<int>(Layout::kBHSD));
 static_assert(FOVEA_TOP_LEFT == static_cast<int>(MaskAlignment::kTopLeft));
+static_assert(FOVEA_SILU == static_cast<int>(Activation::kSilu) && FOVEA_RELU == static_cast<int>(Activation::kRelu));
 static_assert(FOVEA_MATH_FAST == static_cast<int>(Math::kFast));
 static_assert(sizeof(fovea_tensor::shape) / sizeof(std::int64_t) == TensorView::kMaxDims);
 
@@ -173,6 +175,37 @@ AttentionOptions options_of(const fovea_attention_options* given) {
   return options;
 }
 
+MatmulTensors tensors_of(const fovea_matmul_tensors* given) {
+  const fovea_matmul_tensors t = read_struct(given, "tensors", "fovea_matmul_tensors");
+  MatmulTensors tensors;
+  tensors.a = view_of(t.a, "a");
+  tensors.b = view_of(t.b, "b");
+  tensors.d = view_of(t.d, "d");
+  tensors.c = view_of(t.c, "c");
+  tensors.bias = view_of(t.bias, "bias");
+  return tensors;
+}
+
+MatmulOptions options_of(const fovea_matmul_options* given) {
+  MatmulOptions options;
+  if (!given) return options;
+  const fovea_matmul_options o = read_struct(given, "options", "fovea_matmul_options");
+  check_reserved(o.reserved);
+  if (o.has_alpha) options.alpha = o.alpha;
+  options.beta = o.beta;
+  options.activation = enumerator(o.activation, Activation::kSilu, "activation");
+  options.math = enumerator(o.math, Math::kFast, "math");
+  options.tile.block_m = o.block_m;
+  options.tile.block_n = o.block_n;
+  options.tile.block_k = o.block_k;
+  if (o.persistent < FOVEA_AUTO || o.persistent > FOVEA_NO) {
+    refuse("persistent", "persistent is {}, must be FOVEA_AUTO, FOVEA_YES or FOVEA_NO", o.persistent);
+  }
+  if (o.persistent != FOVEA_AUTO) options.tile.persistent = o.persistent == FOVEA_YES;
+  if (o.kernel) options.kernel = o.kernel;
+  return options;
+}
+
 RuntimeOptions options_of(const fovea_runtime_options* given) {
   RuntimeOptions options;
   if (!given) return options;
@@ -215,6 +248,8 @@ const fovea_error_detail* fovea_last_error(void) { return &last_error.detail; }
 void fovea_runtime_options_init(fovea_runtime_options* options) { init(options); }
 void fovea_attention_tensors_init(fovea_attention_tensors* tensors) { init(tensors); }
 void fovea_attention_options_init(fovea_attention_options* options) { init(options); }
+void fovea_matmul_tensors_init(fovea_matmul_tensors* tensors) { init(tensors); }
+void fovea_matmul_options_init(fovea_matmul_options* options) { init(options); }
 
 fovea_tensor fovea_tensor_contiguous(void* data, int32_t dtype, int32_t ndim, const int64_t* shape) {
   fovea_tensor tensor{};
@@ -263,5 +298,24 @@ fovea_status fovea_attention_explain(fovea_runtime* runtime, const fovea_attenti
     const AttentionTensors views = tensors_of(tensors);
     *text = caller_owned(attention_explain(runtime_of(runtime), views, options_of(options), json != 0,
                                            architecture ? architecture : ""));
+  });
+}
+
+fovea_status fovea_matmul(fovea_runtime* runtime, const fovea_matmul_tensors* tensors,
+                          const fovea_matmul_options* options, void* stream) {
+  return guarded([&] {
+    const MatmulTensors views = tensors_of(tensors);
+    matmul(runtime_of(runtime), views, options_of(options), Stream{stream});
+  });
+}
+
+fovea_status fovea_matmul_explain(fovea_runtime* runtime, const fovea_matmul_tensors* tensors,
+                                  const fovea_matmul_options* options, int32_t json, const char* architecture,
+                                  char** text) {
+  return guarded([&] {
+    not_null(text, "text", "a place for the string");
+    const MatmulTensors views = tensors_of(tensors);
+    *text = caller_owned(
+        matmul_explain(runtime_of(runtime), views, options_of(options), json != 0, architecture ? architecture : ""));
   });
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/matmul/commands.h"
 #include "cli/problem_options.h"
 
 namespace fovea::cli {
@@ -53,6 +54,7 @@ void add_explain(CLI::App& app, Invocation& invocation) {
   command->callback([options, &invocation] {
     invocation.action = [options, &invocation] { return run_explain(*options, invocation.json); };
   });
+  add_matmul_explain(*explain, invocation);
 }
 
 }  // namespace fovea::cli

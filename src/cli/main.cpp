@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "cli/commands.h"
+#include "cli/matmul/commands.h"
 #include "fovea/error.h"
 #include "fovea/version.h"
 
@@ -25,6 +26,7 @@ constexpr const char* kFooter =
     "  fovea verify attention                              every mask, against float64\n"
     "  fovea bench attention --quick                       share of this machine's peak\n"
     "  fovea explain attention --seqlen 4096 --causal      the plan of a call\n"
+    "  fovea experiment --shape 1024x1024x1024             block sizes of a matrix product\n"
     "\n"
     "Exit codes: 0 done, 1 found a problem, 2 wrong usage. NO_COLOR is respected.\n"
     "`fovea COMMAND --help` has the options and examples of a command.";
@@ -90,7 +92,7 @@ int run_action(const Invocation& invocation) {
 }  // namespace
 
 int run(int argc, char** argv) {
-  CLI::App app{"Exact attention on CPUs and GPUs: o = softmax(scale * q k^T + mask) v, in O(seqlen) memory.", "fovea"};
+  CLI::App app{"Exact attention and matrix products on CPUs and GPUs.", "fovea"};
   app.set_version_flag("--version", std::string("fovea ") + FOVEA_VERSION_STRING);
   app.require_subcommand(1);
   app.footer(kFooter);
@@ -104,6 +106,8 @@ int run(int argc, char** argv) {
   add_explain(app, invocation);
   add_verify(app, invocation);
   add_run(app, invocation);
+  add_tune(app, invocation);
+  add_experiment(app, invocation);
   add_cache(app, invocation);
   add_prebuild(app, invocation);
 

@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "cli/commands.h"
 #include "cli/comparison_json.h"
+#include "cli/matmul/commands.h"
 #include "cli/problem_options.h"
 #include "cli/random_inputs.h"
 #include "cli/terminal.h"
@@ -177,6 +178,7 @@ void add_verify(CLI::App& app, Invocation& invocation) {
     options->has_problem = describes_a_problem(*command);
     invocation.action = [options, &invocation] { return run_verify(*options, invocation.json); };
   });
+  add_matmul_verify(*verify, invocation);
 }
 
 }  // namespace fovea::cli

@@ -80,7 +80,7 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
   const std::int64_t l2 = device.l2_bytes > 0 ? device.l2_bytes : 512 << 10;
   const std::int64_t m = std::max(p.m, 1), n = std::max(p.n, 1);
   const auto whole = [](std::int64_t lines, int tile) {
-    return static_cast<int>(std::min<std::int64_t>(round_up(lines, tile), INT32_MAX / 2));
+    return static_cast<int>(std::min<std::int64_t>(round_up(lines, tile), 1 << 30));
   };
   // Rows of a are read where they lie if k is contiguous: a register tile touches one cache line of each at a time, and
   // packing them took 2 to 5 % of a product of 256 to 2048 (AVX-512 on Zen 4).
@@ -120,7 +120,11 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
     shallow.block_k = step_of(p.k, kernels.block_k / 2);
     found.push_back(shallow);
   }
-  return found;
+  std::vector<MatmulConfig> different;
+  for (const MatmulConfig& x : found) {
+    if (std::find(different.begin(), different.end(), x) == different.end()) different.push_back(x);
+  }
+  return different;
 }
 
 }  // namespace fovea

@@ -3,6 +3,7 @@
 #include "fovea/matmul.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "base/check.h"
 #include "matmul/kernels.h"
@@ -14,8 +15,42 @@
 namespace fovea {
 namespace {
 
+constexpr const char* kOperation = "matmul";
+
+/// The candidate that the tuning table names.
+TunedChoice<MatmulOperation> tuned_choice(Runtime& runtime, const MatmulProblem& bucket, const DeviceInfo& device) {
+  return [&runtime, &bucket, &device](std::string_view kernel, const std::vector<MatmulConfig>& candidates) {
+    const auto entry = runtime.impl().tuning.find(kOperation, tuning_key(device), tuning_text(bucket));
+    if (!entry || entry->kernel != kernel) return -1;
+    const MatmulTile tile = tile_from(entry->tile);
+    const auto found =
+        std::find_if(candidates.begin(), candidates.end(), [&](const MatmulConfig& c) { return tile_of(c) == tile; });
+    return found == candidates.end() ? -1 : static_cast<int>(found - candidates.begin());
+  };
+}
+
 MatmulPlan plan_of(Runtime& runtime, const MatmulKey& key, const DeviceInfo& device) {
-  return choose_plan<MatmulOperation>(matmul_kernels(), runtime, key, device);
+  return choose_plan<MatmulOperation>(matmul_kernels(), runtime, key, device,
+                                      tuned_choice(runtime, key.bucket, device));
+}
+
+/// The card that runs a call, and what it offers.
+struct Offer {
+  MatmulProblem bucket;
+  DeviceInfo device;
+  const MatmulKernel* kernel;
+  std::vector<MatmulTile> tiles;
+};
+
+Offer offer_of(Runtime& runtime, const MatmulTensors& tensors, const MatmulOptions& options) {
+  Offer offer;
+  offer.bucket = bucket_of(describe_matmul(tensors, options, /*require_data=*/false).problem);
+  offer.device = runtime.impl().device_info(offer.bucket.device);
+  std::vector<Refusal> refused;
+  offer.kernel =
+      &choose_card<MatmulOperation>(matmul_kernels(), {offer.bucket, {}, options.kernel}, offer.device, &refused);
+  for (const MatmulConfig& c : offer.kernel->candidates(offer.bucket, offer.device)) offer.tiles.push_back(tile_of(c));
+  return offer;
 }
 
 }  // namespace
@@ -48,14 +83,18 @@ std::string matmul_explain(Runtime& runtime, const MatmulTensors& tensors, const
 
 std::vector<MatmulTile> matmul_candidates(Runtime& runtime, const MatmulTensors& tensors,
                                           const MatmulOptions& options) {
-  const MatmulProblem problem = describe_matmul(tensors, options, /*require_data=*/false).problem;
-  const DeviceInfo device = runtime.impl().device_info(problem.device);
-  const MatmulKey key = {bucket_of(problem), {}, options.kernel};
-  std::vector<Refusal> refused;
-  const MatmulKernel& kernel = choose_card<MatmulOperation>(matmul_kernels(), key, device, &refused);
-  std::vector<MatmulTile> tiles;
-  for (const MatmulConfig& config : kernel.candidates(key.bucket, device)) tiles.push_back(tile_of(config));
-  return tiles;
+  return offer_of(runtime, tensors, options).tiles;
+}
+
+void matmul_remember(Runtime& runtime, const MatmulTensors& tensors, const MatmulOptions& options,
+                     const MatmulTile& tile) {
+  const Offer offer = offer_of(runtime, tensors, options);
+  check(std::find(offer.tiles.begin(), offer.tiles.end(), tile) != offer.tiles.end(), ErrorCode::kInvalidArgument,
+        "tile", "tile {} x {} x {} is none of the candidates of {} for {}; take one that matmul_candidates gives",
+        tile.block_m, tile.block_n, tile.block_k, offer.kernel->name, to_string(offer.bucket));
+  runtime.impl().tuning.store(kOperation, tuning_key(offer.device), tuning_text(offer.bucket),
+                              {std::string(offer.kernel->name), numbers_of(tile)});
+  runtime.impl().matmul_plans.clear();
 }
 
 }  // namespace fovea

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
+#include "base/math.h"
 #include "cpu/isa.h"
 #include "matmul/cpu_configs.h"
 #include "matmul/cpu_schedule.h"
@@ -18,6 +20,7 @@ namespace {
 
 // Blocks of k beyond this are mistakes: the scratch of a thread grows with them.
 constexpr int kMaxBlockK = 1 << 16;
+constexpr int kMaxBlock = 1 << 30;
 
 const cpu::MatmulKernels& kernels_for(const DeviceInfo& device, DType dtype) {
   return cpu::unit_named(device.isa).matmul_kernels(dtype);
@@ -46,26 +49,34 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& problem, const DeviceI
   return found;
 }
 
-void check_block(const char* field, int size, int multiple, int most) {
-  check(size >= multiple && size % multiple == 0 && size <= most, ErrorCode::kInvalidArgument, "tile",
-        "tile.{} is {}, must be a multiple of {} up to {} on this processor; 0 leaves all three to the library", field,
-        size, multiple, most);
+void check_block(const char* field, int size, int most) {
+  check(size >= 1 && size <= most, ErrorCode::kInvalidArgument, "tile",
+        "tile.{} is {}, must be 1 to {} on a processor; 0 for all three leaves them to the library", field, size, most);
+}
+
+/// Blocks of whole register tiles.
+MatmulConfig rounded(const MatmulConfig& config, const cpu::MatmulKernels& kernels) {
+  MatmulConfig c = config;
+  const int m = c.swaps_ab ? kernels.tile_columns : kernels.tile_rows;
+  const int n = c.swaps_ab ? kernels.tile_rows : kernels.tile_columns;
+  c.block_m = static_cast<int>(round_up(c.block_m, m));
+  c.block_n = static_cast<int>(round_up(c.block_n, n));
+  c.block_k = static_cast<int>(round_up(c.block_k, kernels.depth));
+  return c;
 }
 
 MatmulPlan prepare(Runtime&, const MatmulProblem& problem, const DeviceInfo& device, const MatmulConfig& config) {
   const cpu::MatmulKernels& kernels = kernels_for(device, problem.dtype);
-  const int m = config.swaps_ab ? kernels.tile_columns : kernels.tile_rows;
-  const int n = config.swaps_ab ? kernels.tile_rows : kernels.tile_columns;
-  check_block("block_m", config.block_m, m, INT32_MAX / 2 + m);
-  check_block("block_n", config.block_n, n, INT32_MAX / 2 + n);
-  check_block("block_k", config.block_k, kernels.depth, kMaxBlockK);
+  check_block("block_m", config.block_m, kMaxBlock);
+  check_block("block_n", config.block_n, kMaxBlock);
+  check_block("block_k", config.block_k, kMaxBlockK);
   check(config.stages == 0 && config.warps == 0 && config.cluster_m <= 1 && config.cluster_n <= 1 &&
             config.num_splits <= 1,
         ErrorCode::kInvalidArgument, "tile",
         "tile has stages = {}, warps = {}, cluster {} x {}, num_splits = {}; a CPU has none of these", config.stages,
         config.warps, config.cluster_m, config.cluster_n, config.num_splits);
   MatmulPlan plan;
-  plan.config = config;
+  plan.config = rounded(config, kernels);
   plan.state = std::shared_ptr<const void>(std::shared_ptr<const void>(), &kernels);  // the table lives for ever
   plan.detail = fmt::format("{}, {} in {} x {} register tiles, {}{}{} thread{}", kernels.isa, kernels.products,
                             kernels.tile_rows, kernels.tile_columns, config.swaps_ab ? "d transposed, " : "",

@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,13 +20,9 @@ namespace fovea {
 template <typename Operation>
 using Cards = std::span<const Card<Operation>* const>;
 
-/// What the tuning table says about a key: a tile that one of the card's candidates has, or nothing.
+/// Which of a card's candidates the tuning table names, as an index; -1 for none.
 template <typename Operation>
-struct TunedTile {
-  std::string_view kernel;
-  typename Operation::Tile tile;
-  bool found = false;
-};
+using TunedChoice = std::function<int(std::string_view kernel, const std::vector<typename Operation::Config>&)>;
 
 namespace choose_detail {
 
@@ -61,18 +59,21 @@ const Card<Operation>& choose_card(Cards<Operation> kernels, const PlanKey<Opera
   fail(ErrorCode::kUnsupported, "kernel", "no kernel does {} on {}:{}", to_string(key.bucket), device.name, reasons);
 }
 
-/// The chosen card's plan. tuned, if found and of that card, chooses among its candidates where the caller does not.
+/// The chosen card's plan. tuned is asked where the caller insists on no tile.
 template <typename Operation>
 Plan<Operation> choose_plan(Cards<Operation> kernels, Runtime& runtime, const PlanKey<Operation>& key,
-                            const DeviceInfo& device, const TunedTile<Operation>& tuned = {}) {
+                            const DeviceInfo& device, const TunedChoice<Operation>& tuned = {}) {
   std::vector<Refusal> refused;
   const Card<Operation>& kernel = choose_card<Operation>(kernels, key, device, &refused);
+  const auto candidates = kernel.candidates(key.bucket, device);
   std::string choice = "first candidate";
-  auto tile = key.tile;
-  const bool takes_tuned = tile == typename Operation::Tile{} && tuned.found && tuned.kernel == kernel.name;
-  if (takes_tuned) tile = tuned.tile;
-  const auto config = choose_config(kernel.candidates(key.bucket, device), tile, &choice);
-  if (takes_tuned) choice = "tuning table";
+  auto config = choose_config(candidates, key.tile, &choice);
+  if (tuned && key.tile == typename Operation::Tile{}) {
+    if (const int index = tuned(kernel.name, candidates); index >= 0) {
+      config = candidates[static_cast<std::size_t>(index)];
+      choice = "tuning table";
+    }
+  }
   Plan<Operation> plan = kernel.prepare(runtime, key.bucket, device, config);
   plan.kernel = &kernel;
   plan.problem = key.bucket;

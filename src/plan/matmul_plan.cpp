@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/matmul_plan.h"
 
+#include <fmt/format.h>
+
 #include <bit>
+#include <type_traits>
 
 #include "base/hash.h"
+#include "contract/dtype.h"
 
 namespace fovea {
 namespace {
@@ -86,6 +90,53 @@ std::uint64_t hash_of(const MatmulTile& t) {
   add_choice(t.packs_a);
   add_choice(t.packs_b);
   return h.value();
+}
+
+std::string tuning_text(const MatmulProblem& p) {
+  std::string text =
+      fmt::format("{} align {}/{}/{}", to_string(p), p.a_alignment_bytes, p.b_alignment_bytes, p.d_alignment_bytes);
+  if (p.has_c) text += fmt::format(" c {} {}", name_of(p.c_dtype), static_cast<int>(p.c_order));
+  return text;
+}
+
+namespace {
+
+/// The fields of a tile by name; Visit takes (const char*, int&) or (const char*, std::optional<bool>&).
+template <typename Tile, typename Visit>
+void visit_fields(Tile& t, Visit visit) {
+  visit("block_m", t.block_m);
+  visit("block_n", t.block_n);
+  visit("block_k", t.block_k);
+  visit("stages", t.stages);
+  visit("warps", t.warps);
+  visit("cluster_m", t.cluster_m);
+  visit("cluster_n", t.cluster_n);
+  visit("num_splits", t.num_splits);
+  visit("persistent", t.persistent);
+  visit("packs_a", t.packs_a);
+  visit("packs_b", t.packs_b);
+}
+
+}  // namespace
+
+std::map<std::string, int> numbers_of(const MatmulTile& tile) {
+  std::map<std::string, int> numbers;
+  visit_fields(tile, [&](const char* name, const auto& value) {
+    if constexpr (std::is_same_v<decltype(value), const int&>) {
+      numbers[name] = value;
+    } else if (value) {
+      numbers[name] = *value;
+    }
+  });
+  return numbers;
+}
+
+MatmulTile tile_from(const std::map<std::string, int>& numbers) {
+  MatmulTile tile;
+  visit_fields(tile, [&](const char* name, auto& value) {
+    if (const auto it = numbers.find(name); it != numbers.end()) value = it->second;
+  });
+  return tile;
 }
 
 }  // namespace fovea

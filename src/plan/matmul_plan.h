@@ -2,6 +2,11 @@
 // Plans and cards of matrix multiplication.
 #pragma once
 
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
 #include "contract/matmul_args.h"
 #include "contract/matmul_config.h"
 #include "fovea/matmul.h"
@@ -32,5 +37,10 @@ MatmulConfig choose_config(const std::vector<MatmulConfig>& candidates, const Ma
 MatmulTile tile_of(const MatmulConfig& config);
 
 std::uint64_t hash_of(const MatmulTile& tile);
+
+/// For the tuning table: what of a bucket decides about speed, and a tile as numbers by name and back.
+std::string tuning_text(const MatmulProblem& bucket);
+std::map<std::string, int> numbers_of(const MatmulTile& tile);
+MatmulTile tile_from(const std::map<std::string, int>& numbers);
 
 }  // namespace fovea

@@ -14,6 +14,7 @@
 extern "C" {
 void fovea_test_layout(size_t sizes[6]);
 fovea_status fovea_test_forward(float o[4]);
+fovea_status fovea_test_matmul(float d[4]);
 }
 
 namespace fovea {
@@ -57,6 +58,29 @@ TEST(CApi, a_c_program_computes_causal_attention) {
   const float weight = 1.0f / (1.0f + std::exp(-1.0f / std::sqrt(2.0f)));
   EXPECT_NEAR(o[2], 5.0f + 2.0f * weight, 1e-6f);
   EXPECT_NEAR(o[3], 6.0f + 2.0f * weight, 1e-6f);
+}
+
+TEST(CApi, a_c_program_multiplies_matrices) {
+  float d[4] = {};
+  ASSERT_EQ(fovea_test_matmul(d), FOVEA_OK) << fovea_last_error()->message;
+  EXPECT_EQ(d[0], 2.0f * (1 * 5 + 2 * 7) + 1);
+  EXPECT_EQ(d[1], 0.0f);
+  EXPECT_EQ(d[2], 2.0f * (3 * 5 + 4 * 7) + 1);
+  EXPECT_EQ(d[3], 0.0f);
+}
+
+TEST(CApi, a_wrong_matrix_product_names_its_operand) {
+  float numbers[6] = {};
+  const std::int64_t shape[2] = {2, 3};
+  const fovea_tensor view = fovea_tensor_contiguous(numbers, FOVEA_F32, 2, shape);
+  fovea_matmul_tensors tensors;
+  fovea_matmul_tensors_init(&tensors);
+  tensors.a = tensors.b = tensors.d = &view;
+  expect_refused(fovea_matmul(nullptr, &tensors, nullptr, nullptr), "b", "as many rows as a has columns (3)");
+  fovea_matmul_options options;
+  fovea_matmul_options_init(&options);
+  options.persistent = 3;
+  expect_refused(fovea_matmul(nullptr, &tensors, &options, nullptr), "persistent", "FOVEA_AUTO");
 }
 
 TEST(CApi, c_and_cpp_agree_on_the_layout_of_every_struct) {

@@ -10,15 +10,15 @@
 #include <string>
 #include <vector>
 
-#include "base/settings.h"
 #include "cli/bench/cases.h"
+#include "cli/bench/machine_json.h"
 #include "cli/bench/measure_case.h"
 #include "cli/commands.h"
 #include "cli/files/atomic_file.h"
+#include "cli/matmul/commands.h"
 #include "cli/problem_options.h"
 #include "cli/terminal.h"
 #include "contract/dtype.h"
-#include "cpu/isa.h"
 #include "measure/machine.h"
 
 namespace fovea::cli {
@@ -48,18 +48,6 @@ std::vector<BenchCase> cases_of(const BenchOptions& options) {
     c.options.tile = call.tile;
   }
   return cases;
-}
-
-std::string chosen_isa(const std::string& requested) {
-  return std::string(
-      cpu::choose_unit(cpu::detect_processor(), requested.empty() ? read_settings().cpu_isa : requested).name);
-}
-
-void print_header(const Terminal& terminal, const Machine& machine) {
-  fmt::print("{}, {} thread{}, {}; peaks are read before every repetition\n\n", machine.processor.model_name,
-             machine.num_threads, machine.num_threads == 1 ? "" : "s", machine.isa);
-  fmt::print("{}\n", terminal.paint(Color::kBold, fmt::format("{:<42} {:>8} {:>8} {:>12} {:>6}", "problem", "median",
-                                                              "min", "rate", "% peak")));
 }
 
 void print_row(const BenchRow& row) {
@@ -100,21 +88,6 @@ void print_footer(const std::vector<BenchRow>& rows) {
   }
 }
 
-nlohmann::ordered_json json_of(const Machine& m, const std::string& info_json) {
-  nlohmann::ordered_json j = {{"processor", m.processor.model_name},
-                              {"threads", m.num_threads},
-                              {"isa", m.isa},
-                              {"system", m.system},
-                              {"huge_pages", m.huge_pages},
-                              {"compiler", m.compiler},
-                              {"version", m.version},
-                              {"commit", m.commit},
-                              {"date", m.date}};
-  const nlohmann::ordered_json info = nlohmann::ordered_json::parse(info_json);
-  if (info.contains("processor")) j["details"] = info["processor"];
-  return j;
-}
-
 int run_bench(const BenchOptions& options, bool json) {
   const std::vector<BenchCase> cases = cases_of(options);
   std::optional<AtomicFile> output;  // opened first: a folder that is not there is known before the work
@@ -125,7 +98,7 @@ int run_bench(const BenchOptions& options, bool json) {
   BenchSetting setting{runtime, pool, chosen_isa(options.call.isa), {}};
   if (options.quick) setting.repetitions = {.least = 3, .least_seconds = 0.1, .most_seconds = 3.0};
   const Machine machine = describe_machine(summary.num_threads, setting.isa);
-  if (!json) print_header(terminal_of(stdout), machine);
+  if (!json) print_bench_header(terminal_of(stdout), machine);
 
   Progress progress("bench", static_cast<int>(cases.size()));
   std::vector<BenchRow> rows;
@@ -140,7 +113,7 @@ int run_bench(const BenchOptions& options, bool json) {
   }
   if (!json) print_footer(rows);
   warn_if_busy(rows);
-  const nlohmann::ordered_json document = {{"machine", json_of(machine, summary.info_json)}, {"rows", json_rows}};
+  const nlohmann::ordered_json document = {{"machine", machine_json(machine, summary.info_json)}, {"rows", json_rows}};
   const std::string text = document.dump(2) + "\n";
   if (json) fmt::print("{}", text);
   if (output) {
@@ -174,6 +147,7 @@ void add_bench(CLI::App& app, Invocation& invocation) {
     options->has_problem = describes_a_problem(*command, /*dtype_counts=*/false);
     invocation.action = [options, &invocation] { return run_bench(*options, invocation.json); };
   });
+  add_matmul_bench(*bench, invocation);
 }
 
 }  // namespace fovea::cli
