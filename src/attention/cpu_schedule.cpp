@@ -21,19 +21,23 @@ using cpu::AttentionTask;
 
 // With as many tasks per thread any order ends well; with fewer the blocks are chosen by their makespan.
 constexpr int kTasksPerThread = 4;
-// Fewer keys than this per piece cost more in starting and merging than the split gains.
+// Fewer rows of a kv head than this per piece cost more in starting and merging than the split gains.
 constexpr int kMinChunkKeys = 512;
 // A task of fewer (row, head) pairs does not fill a register tile.
 constexpr int kMinTaskRows = 64;
+// Keys and values of one position, of all kv heads of a task: so few that a block of keys stays in the cache.
+constexpr int kMaxPositionBytes = 1 << 14;
 
 int keys_of(const AttentionTask& task) { return std::max(0, task.k_end - task.k_begin); }
+/// Keys that the task reads, each kv head's.
+std::int64_t rows_read(const CpuSchedule::Task& t) { return std::int64_t{keys_of(t.task)} * t.num_kv_heads; }
 
 /// The time of a task in (row, key) pairs. Converting or packing a key costs what 16 rows do with it (measured 13 with
 /// AVX-512, 512 keys of 64), starting a task and storing its rows 16 keys per row, a partial state twice that.
 std::int64_t cost_of(const CpuSchedule::Task& t) {
   const std::int64_t heads = t.task.head_end - t.task.head_begin;
   const std::int64_t rows = heads * (t.task.q_end - t.task.q_begin);
-  return heads * t.pairs + 16 * keys_of(t.task) + (t.split >= 0 ? 48 : 16) * rows;
+  return heads * t.pairs + 16 * rows_read(t) + (t.split >= 0 ? 48 : 16) * rows;
 }
 
 /// Threads for which there is enough to do, by a rough estimate of the time: it decides about microseconds only.
@@ -46,8 +50,8 @@ int useful_threads(const AttentionArgs& args, DType dtype, const std::vector<Cpu
   for (const CpuSchedule::Task& t : tasks) {
     const double head_dims = args.head_dim_qk + args.head_dim_v;
     const double pairs = static_cast<double>(t.pairs) * (t.task.head_end - t.task.head_begin);
-    seconds +=
-        pairs * head_dims * 2 / kFlopsPerSecond + keys_of(t.task) * head_dims * size_bytes(dtype) / kBytesPerSecond;
+    seconds += pairs * head_dims * 2 / kFlopsPerSecond +
+               static_cast<double>(rows_read(t)) * head_dims * size_bytes(dtype) / kBytesPerSecond;
     if (seconds > kSecondsPerThread * num_threads) return num_threads;
   }
   return std::max(1, static_cast<int>(seconds / kSecondsPerThread));
@@ -56,6 +60,7 @@ int useful_threads(const AttentionArgs& args, DType dtype, const std::vector<Cpu
 struct TaskShape {
   int heads;  // query heads of one kv head
   int rows;
+  int kv_heads = 1;
 };
 
 TaskShape task_shape(const AttentionArgs& args, int block_q) {
@@ -64,9 +69,25 @@ TaskShape task_shape(const AttentionArgs& args, int block_q) {
   return {heads, std::max(1, block_q / heads)};
 }
 
+/// kv heads that a task of few rows reads together, in the order of memory: as many as lie side by side. 1 where heads
+/// lie apart, each as one stream of keys, or where a task has many rows.
+int kv_heads_together(const AttentionArgs& args, const AttentionConfig& config, int decode_rows) {
+  const auto side_by_side = [](Int64 stride_head, Int64 stride_row) {
+    return std::abs(stride_head) < std::abs(stride_row);
+  };
+  const KeyValueDense& kv = args.kv;
+  const std::int64_t rows = std::int64_t{args.query.seqlen} * (args.num_heads_q / args.num_heads_kv);
+  if (rows > std::min(decode_rows, config.block_q)) return 1;
+  if (!side_by_side(kv.k_stride_head, kv.k_stride_row) || !side_by_side(kv.v_stride_head, kv.v_stride_row)) return 1;
+  const std::int64_t head_bytes = std::int64_t{args.head_dim_qk + args.head_dim_v} * size_bytes(config.dtype);
+  const auto most = static_cast<int>(
+      std::clamp<std::int64_t>(kMaxPositionBytes / std::max<std::int64_t>(1, head_bytes), 1, cpu::kMaxTaskKvHeads));
+  return ceil_div(args.num_heads_kv, ceil_div(args.num_heads_kv, most));
+}
+
 /// Tasks of one sequence and query head group, last rows first: under a causal mask those see the most keys.
 void add_tasks(const AttentionArgs& args, const SequenceShape& shape, const TaskShape& size, AttentionTask task,
-               std::vector<CpuSchedule::Task>* tasks) {
+               int num_kv_heads, std::vector<CpuSchedule::Task>* tasks) {
   const SequenceMask mask = sequence_mask(args.mask, shape.seqlen_q, shape.seqlen_k);
   for (int block = ceil_div(shape.rows_q, size.rows) - 1; block >= 0; --block) {
     task.q_begin = block * size.rows;
@@ -81,7 +102,7 @@ void add_tasks(const AttentionArgs& args, const SequenceShape& shape, const Task
     }
     task.k_begin = keys.empty() ? 0 : keys.begin;
     task.k_end = keys.empty() ? 0 : keys.end;
-    tasks->push_back({task, pairs});
+    tasks->push_back({task, pairs, num_kv_heads});
   }
 }
 
@@ -99,14 +120,15 @@ std::vector<CpuSchedule::Task> make_tasks(const AttentionArgs& args, const TaskS
   const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
   for (int b : sequences) {
     const SequenceShape shape = shape_of(b);
-    for (int kv = 0; kv < args.num_heads_kv; ++kv) {
-      for (int h = 0; h < heads_per_kv; h += size.heads) {
-        const int head = kv * heads_per_kv + h;
+    for (int kv = 0; kv < args.num_heads_kv; kv += size.kv_heads) {
+      const int kv_heads = std::min(size.kv_heads, args.num_heads_kv - kv);
+      const int heads = kv_heads * heads_per_kv;
+      for (int h = 0; h < heads; h += size.kv_heads * size.heads) {
         AttentionTask task = {};
         task.batch = b;
-        task.head_begin = head;
-        task.head_end = head + std::min(size.heads, heads_per_kv - h);
-        add_tasks(args, shape, size, task, &tasks);
+        task.head_begin = kv * heads_per_kv + h;
+        task.head_end = task.head_begin + std::min(size.kv_heads * size.heads, heads - h);
+        add_tasks(args, shape, size, task, kv_heads, &tasks);
       }
     }
   }
@@ -141,7 +163,7 @@ CpuSchedule with_split_keys(const CpuSchedule& schedule, int block_k, int num_th
   for (const CpuSchedule::Task& t : schedule.tasks) {
     const int keys = keys_of(t.task);
     const auto wanted = static_cast<int>(std::min<std::int64_t>((cost_of(t) + piece_cost - 1) / piece_cost, keys));
-    const int num_pieces = std::min(wanted, keys / kMinChunkKeys);
+    const auto num_pieces = static_cast<int>(std::min<std::int64_t>(wanted, rows_read(t) / kMinChunkKeys));
     if (num_pieces <= 1) {
       result.tasks.push_back(t);
       continue;
@@ -149,7 +171,7 @@ CpuSchedule with_split_keys(const CpuSchedule& schedule, int block_k, int num_th
     const auto size = static_cast<int>(round_up(ceil_div(keys, num_pieces), std::max(1, block_k)));
     const CpuSchedule::Split split = {t.task, ceil_div(keys, size), result.num_states};
     for (int chunk = 0; chunk < split.num_chunks; ++chunk) {
-      CpuSchedule::Task piece = {t.task, 0, static_cast<int>(result.splits.size()), chunk};
+      CpuSchedule::Task piece = {t.task, 0, t.num_kv_heads, static_cast<int>(result.splits.size()), chunk};
       piece.task.k_begin = t.task.k_begin + chunk * size;
       piece.task.k_end = std::min(t.task.k_end, piece.task.k_begin + size);
       piece.pairs = t.pairs * keys_of(piece.task) / keys;
@@ -161,30 +183,50 @@ CpuSchedule with_split_keys(const CpuSchedule& schedule, int block_k, int num_th
   return result;
 }
 
-/// Too few tasks: of smaller blocks of rows, and of each with and without a split of the keys, what ends first.
-CpuSchedule best_for_threads(const AttentionArgs& args, const AttentionConfig& config, int num_threads) {
-  CpuSchedule best;
-  double best_time = std::numeric_limits<double>::infinity();
-  const auto consider = [&](CpuSchedule candidate) {
-    sort_longest_first(&candidate.tasks);
-    const auto time = static_cast<double>(makespan(candidate.tasks, num_threads));
-    if (time >= 0.98 * best_time) return;  // a cut that gains nothing worth a risk is left out
-    best_time = time;
-    best = std::move(candidate);
+struct TimedSchedule {
+  CpuSchedule schedule;
+  double time = std::numeric_limits<double>::infinity();
+};
+
+// A cut that gains less is not worth its risk.
+constexpr double kWorth = 0.98;
+// kv heads that lie side by side, but are read one after the other, gain nothing before they gain this.
+constexpr double kWorthApart = 0.8;
+
+/// Tasks of this size, with or without a split of the keys.
+TimedSchedule best_of_size(const AttentionArgs& args, const AttentionConfig& config, const TaskShape& size,
+                           int num_threads) {
+  const auto timed = [num_threads](CpuSchedule schedule) {
+    sort_longest_first(&schedule.tasks);
+    const auto time = static_cast<double>(makespan(schedule.tasks, num_threads));
+    return TimedSchedule{std::move(schedule), time};
   };
+  CpuSchedule whole;
+  whole.tasks = make_tasks(args, size);
+  TimedSchedule split = timed(with_split_keys(whole, config.block_k, num_threads));
+  TimedSchedule best = timed(std::move(whole));
+  if (!split.schedule.splits.empty() && split.time < kWorth * best.time) best = std::move(split);
+  return best;
+}
+
+/// Too few tasks: of smaller blocks of rows, or of fewer kv heads in one task, what ends first.
+CpuSchedule best_for_threads(const AttentionArgs& args, const AttentionConfig& config, int kv_heads, int num_threads) {
+  TaskShape size = task_shape(args, config.block_q);
+  TimedSchedule best;
+  const auto consider = [&](double worth) {
+    TimedSchedule candidate = best_of_size(args, config, size, num_threads);
+    if (candidate.time < worth * best.time) best = std::move(candidate);
+  };
+  for (size.kv_heads = kv_heads; size.kv_heads > 1; size.kv_heads = ceil_div(size.kv_heads, 2)) consider(kWorthApart);
   int last_rows = 0;
   for (int block_q = config.block_q; block_q >= kMinTaskRows || last_rows == 0; block_q /= 2) {
-    const TaskShape size = task_shape(args, block_q);
+    size = task_shape(args, block_q);
     const int rows = std::min(size.rows, args.query.seqlen);
     if (rows == last_rows) continue;
     last_rows = rows;
-    CpuSchedule whole;
-    whole.tasks = make_tasks(args, size);
-    CpuSchedule split = with_split_keys(whole, config.block_k, num_threads);
-    consider(std::move(whole));
-    if (!split.splits.empty()) consider(std::move(split));
+    consider(kv_heads > 1 ? kWorthApart : kWorth);
   }
-  return best;
+  return std::move(best.schedule);
 }
 
 /// A row of fp32 times `factor` as dtype.
@@ -225,15 +267,17 @@ char* output_row(const AttentionArgs& args, DType dtype, int batch, std::int64_t
 
 }  // namespace
 
-CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int num_threads) {
+CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int decode_rows,
+                              int num_threads) {
   CpuSchedule schedule;
   if (args.batch == 0 || args.num_heads_q == 0 || args.num_heads_kv == 0) return schedule;
-  const TaskShape size = task_shape(args, config.block_q);
+  TaskShape size = task_shape(args, config.block_q);
+  size.kv_heads = kv_heads_together(args, config, decode_rows);
   schedule.tasks = make_tasks(args, size);
   const int threads = useful_threads(args, config.dtype, schedule.tasks, num_threads);
   const auto enough = static_cast<std::size_t>(kTasksPerThread) * static_cast<std::size_t>(threads);
   if (threads > 1 && schedule.tasks.size() < enough) {
-    schedule = best_for_threads(args, config, threads);
+    schedule = best_for_threads(args, config, size.kv_heads, threads);
   } else if (threads > 1 && ceil_div(args.query.seqlen, size.rows) < kTasksPerThread * threads) {
     // Else head after head: that keeps a head's keys in the cache, and still ends with short tasks under a causal mask.
     // With few blocks per head the threads work on many heads at once anyway, and a long task taken last is waited for.
@@ -274,7 +318,8 @@ void merge_partial_states(const AttentionArgs& args, DType dtype, const CpuSched
 
 void run_cpu_schedule(cpu::ThreadPool& pool, const cpu::Kernels& kernels, const AttentionArgs& args,
                       const AttentionConfig& config) {
-  const CpuSchedule schedule = make_cpu_schedule(args, config, pool.num_threads());
+  const CpuSchedule schedule =
+      make_cpu_schedule(args, config, kernels.attention_decode_rows(config.dtype), pool.num_threads());
   const auto scratch_bytes = static_cast<std::size_t>(kernels.attention_scratch_bytes(config));
   cpu::ThreadPool::Lease workspace(pool);
   float* partial_o = nullptr;

@@ -28,6 +28,7 @@ struct CpuSchedule {
   struct Task {
     cpu::AttentionTask task;
     std::int64_t pairs = 0;  // (row, visible key), about, for each head
+    int num_kv_heads = 1;    // that the task reads
     int split = -1;          // index of its split, or none
     int chunk = 0;
   };
@@ -37,10 +38,13 @@ struct CpuSchedule {
   int num_threads = 1;          // that there is work for
 };
 
-/// Deterministic in its arguments. Keys are split only where whole rows make fewer than 4 tasks per thread and threads
-/// would wait for each other, into pieces of at least 512: so the last bits of a result may differ between numbers of
-/// threads, never between runs.
-CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int num_threads);
+/// Deterministic in its arguments. decode_rows: (row, head) pairs of a kv head up to which a task may span several kv
+/// heads (Kernels::attention_decode_rows), which it does where the heads of a row of keys lie side by side. Keys are
+/// split only where whole rows make fewer than 4 tasks per thread and threads would wait for each other, into pieces of
+/// at least 512 rows of a kv head: so the last bits of a result may differ between numbers of threads, never between
+/// runs.
+CpuSchedule make_cpu_schedule(const AttentionArgs& args, const AttentionConfig& config, int decode_rows,
+                              int num_threads);
 
 /// o and lse of rows from their partial states, in the order of the chunks. dtype: of o.
 void merge_partial_states(const AttentionArgs& args, DType dtype, const CpuSchedule::Split& split,

@@ -37,9 +37,12 @@ const Case kCases[] = {
     {"window", {MaskKind::kWindow, MaskAlignment::kBottomRight, 700, 600}, 1, 2, 2, 64, 4000},
     {"no keys", {MaskKind::kNone}, 2, 2, 1, 5, 0},
     {"lengths", {MaskKind::kCausal}, 3, 4, 2, 90, 2000, {90, 0, 50}, {2000, 100, 0}},
+    {"decode with many kv heads", {MaskKind::kNone}, 1, 80, 40, 2, 1500},
+    {"decode with lengths", {MaskKind::kCausal}, 3, 12, 6, 3, 3000, {3, 0, 2}, {3000, 100, 0}},
 };
 
 constexpr int kHeadDim = 32;
+constexpr int kDecodeRows = 8;
 
 /// Memory and arguments of a case, dense, batch x seqlen x heads x head_dim, fp32.
 struct Call {
@@ -130,7 +133,8 @@ const cpu::Kernels kPlainLoops = {
       for (int head = task.head_begin; head < task.head_end; ++head) {
         for (int row = task.q_begin; row < task.q_end; ++row) one_row(args, task, row, head);
       }
-    }};
+    },
+    [](DType) { return kDecodeRows; }};
 
 Call computed(const Case& c, int num_threads) {
   Call call(c);
@@ -144,7 +148,7 @@ TEST(CpuSchedule, every_row_meets_every_visible_key_exactly_once) {
   for (const Case& c : kCases) {
     for (int threads : {1, 2, 16}) {
       const Call call(c);
-      const CpuSchedule schedule = make_cpu_schedule(call.args, call.config, threads);
+      const CpuSchedule schedule = make_cpu_schedule(call.args, call.config, kDecodeRows, threads);
       for (int b = 0; b < c.batch; ++b) {
         const SequenceShape shape = sequence_shape(call.args.query, call.args.kv, b);
         const SequenceMask mask = sequence_mask(c.mask, shape.seqlen_q, shape.seqlen_k);
@@ -170,21 +174,42 @@ TEST(CpuSchedule, every_row_meets_every_visible_key_exactly_once) {
 
 TEST(CpuSchedule, few_rows_over_many_keys_become_a_task_for_every_thread) {
   const Call call(kCases[2]);
-  EXPECT_EQ(make_cpu_schedule(call.args, call.config, 1).tasks.size(), 1u);
-  EXPECT_GE(make_cpu_schedule(call.args, call.config, 2).tasks.size(), 7u);
-  EXPECT_LE(make_cpu_schedule(call.args, call.config, 64).tasks.size(), 10u) << "pieces of at least 512 keys";
+  EXPECT_EQ(make_cpu_schedule(call.args, call.config, kDecodeRows, 1).tasks.size(), 1u);
+  EXPECT_GE(make_cpu_schedule(call.args, call.config, kDecodeRows, 2).tasks.size(), 7u);
+  EXPECT_LE(make_cpu_schedule(call.args, call.config, kDecodeRows, 64).tasks.size(), 10u)
+      << "pieces of at least 512 keys";
+}
+
+TEST(CpuSchedule, a_task_of_few_rows_has_all_kv_heads_that_lie_side_by_side) {
+  Call call(kCases[5]);
+  const auto heads_of_first = [&] {
+    const cpu::AttentionTask task = make_cpu_schedule(call.args, call.config, kDecodeRows, 2).tasks[0].task;
+    return task.head_end - task.head_begin;
+  };
+  EXPECT_EQ(heads_of_first(), 16);
+  std::swap(call.args.kv.v_stride_row, call.args.kv.v_stride_head);
+  EXPECT_EQ(heads_of_first(), 8) << "values of a head lie together";
+  std::swap(call.args.kv.v_stride_row, call.args.kv.v_stride_head);
+  call.args.query.seqlen = 2;
+  EXPECT_EQ(heads_of_first(), 8) << "16 rows a kv head are too many";
+}
+
+TEST(CpuSchedule, threads_are_served_before_kv_heads_are_read_together) {
+  const Call call(kCases[9]);
+  const CpuSchedule schedule = make_cpu_schedule(call.args, call.config, kDecodeRows, 16);
+  EXPECT_GE(schedule.tasks.size(), 16u);
 }
 
 TEST(CpuSchedule, a_call_of_a_few_microseconds_wakes_nobody) {
   const Call small({"small", {MaskKind::kNone}, 1, 1, 1, 64, 64});
-  EXPECT_EQ(make_cpu_schedule(small.args, small.config, 16).num_threads, 1);
+  EXPECT_EQ(make_cpu_schedule(small.args, small.config, kDecodeRows, 16).num_threads, 1);
   const Call large(kCases[3]);
-  EXPECT_EQ(make_cpu_schedule(large.args, large.config, 16).num_threads, 16);
+  EXPECT_EQ(make_cpu_schedule(large.args, large.config, kDecodeRows, 16).num_threads, 16);
 }
 
 TEST(CpuSchedule, with_few_blocks_the_longest_tasks_come_first) {
   const Call call(kCases[1]);
-  const CpuSchedule schedule = make_cpu_schedule(call.args, call.config, 8);
+  const CpuSchedule schedule = make_cpu_schedule(call.args, call.config, kDecodeRows, 8);
   ASSERT_TRUE(schedule.splits.empty());
   const auto work = [&](const CpuSchedule::Task& t) { return t.pairs; };
   for (std::size_t i = 1; i < schedule.tasks.size(); ++i) {
@@ -198,7 +223,7 @@ TEST(CpuSchedule, nothing_to_do_is_no_task) {
     if (zero == 0) call.args.batch = 0;
     if (zero == 1) call.args.num_heads_q = call.args.num_heads_kv = 0;
     if (zero == 2) call.args.query.seqlen = 0;
-    EXPECT_TRUE(make_cpu_schedule(call.args, call.config, 2).tasks.empty());
+    EXPECT_TRUE(make_cpu_schedule(call.args, call.config, kDecodeRows, 2).tasks.empty());
   }
 }
 

@@ -60,7 +60,7 @@ TEST(ForwardCpu, the_cases_above_are_split) {
     const AttentionProblem problem = describe_attention(data.tensors(), data.options);
     const AttentionArgs args = attention_args(data.tensors(), data.options.layout, problem);
     const AttentionConfig config = {.dtype = c.dtype, .block_q = 512, .block_k = 128};
-    EXPECT_FALSE(make_cpu_schedule(args, config, 8).splits.empty()) << c.name;
+    EXPECT_FALSE(make_cpu_schedule(args, config, 16, 8).splits.empty()) << c.name;
   }
 }
 

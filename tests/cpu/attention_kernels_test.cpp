@@ -4,10 +4,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <limits>
 #include <random>
 #include <string>
@@ -276,10 +279,11 @@ void run_split(Run& r, const Kernels& kernels, const AttentionConfig& config, At
   }
 }
 
-void run_kernels(Run& r, const Kernels& kernels) {
+/// kv_heads: of one task.
+void run_kernels(Run& r, const Kernels& kernels, int kv_heads) {
   AttentionConfig config = config_of(r);
-  const int group = r.c.heads_q / r.c.heads_kv;
-  kernels.attention_tile(&config, r.c.seqlen_q, r.c.seqlen_k, group);
+  const int group = kv_heads * (r.c.heads_q / r.c.heads_kv);
+  kernels.attention_tile(&config, r.c.seqlen_q, r.c.seqlen_k, r.c.heads_q / r.c.heads_kv);
   Aligned scratch(kernels.attention_scratch_bytes(config));
   for (int b = 0; b < r.c.batch; ++b) {
     const int rows = sequence_shape(r.args.query, r.args.kv, b).rows_q;
@@ -316,11 +320,11 @@ void poison_hidden(Run& r) {
 }
 
 /// Compares every row with the definition under the house's tolerance rule.
-void check(const Case& c, DType dtype, const Kernels& kernels) {
-  SCOPED_TRACE(std::string(kernels.isa) + " " + name_of(dtype) + " " + c.name);
+void check(const Case& c, DType dtype, const Kernels& kernels, int kv_heads) {
+  SCOPED_TRACE(fmt::format("{} {} {}, {} kv heads a task", kernels.isa, name_of(dtype), c.name, kv_heads));
   Run r(c, dtype);
   if (c.hidden_nan) poison_hidden(r);
-  run_kernels(r, kernels);
+  run_kernels(r, kernels, kv_heads);
   Comparison comparison;
   for (int b = 0; b < c.batch; ++b) {
     const SequenceShape s = sequence_shape(r.args.query, r.args.kv, b);
@@ -429,6 +433,25 @@ std::vector<Case> cases() {
                    .pad = 1,
                    .hidden_nan = true});
   }
+  for (const Case& c : std::initializer_list<Case>{
+           {.name = "decode, many keys", .seqlen_k = 700},
+           {.name = "decode, causal, two rows", .seqlen_q = 2, .seqlen_k = 300, .mask = kCausal, .wants_lse = false},
+           {.name = "decode, hidden NaN", .seqlen_q = 3, .mask = kCausal, .hidden_nan = true},
+           {.name = "decode, lengths", .batch = 3, .seqlen_q = 2, .mask = kCausal, .lengths = true, .pad = 3},
+           {.name = "decode, packed", .batch = 3, .seqlen_q = 2, .packed = true},
+           {.name = "decode, softcap, split", .seqlen_k = 400, .softcap = 5.0f, .split = true},
+           {.name = "decode, negative scale", .scale = -0.3f},
+       }) {
+    all.push_back(c);
+    Case& decode = all.back();
+    decode.name += ", three kv heads";
+    if (c.seqlen_k == Case().seqlen_k) decode.seqlen_k = 215;
+    if (c.seqlen_q == Case().seqlen_q) decode.seqlen_q = 1;
+    decode.heads_q = 6;
+    decode.heads_kv = 3;
+    decode.head_dim_qk = 72;
+    decode.head_dim_v = 104;
+  }
   for (int dim : {1, 2, 3, 7, 8, 15, 17, 33, 40, 63, 72, 80, 96, 100, 192, 256, 257, 512, 600}) {
     all.push_back({.name = "head_dim " + std::to_string(dim),
                    .seqlen_q = 35,
@@ -456,7 +479,7 @@ void check_infinities(const Kernels& kernels) {
   for (int row = 0; row < 30; ++row) r.q.data.set(r.q.at(row, 0, 0), 1.0f);
   for (int key = 0; key < 4; ++key) r.k.data.set(r.k.at(key, 0, 0), -INFINITY);
   r.v.data.set(r.v.at(10, 0, 5), INFINITY);
-  run_kernels(r, kernels);
+  run_kernels(r, kernels, 1);
   for (int row = 0; row < 30; ++row) {
     SCOPED_TRACE(std::string(kernels.isa) + " row " + std::to_string(row));
     EXPECT_EQ(std::isnan(r.o.get(row, 0, 0)), row < 4);
@@ -469,7 +492,10 @@ void check_all(const Kernels& kernels) {
   check_infinities(kernels);
   for (const Case& c : cases()) {
     for (DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-      check(c, dtype, kernels);
+      check(c, dtype, kernels, 1);
+      const int most_rows = c.packed ? c.seqlen_q + c.seqlen_q / 2 : c.seqlen_q;
+      const bool is_decode = most_rows * c.heads_q <= kernels.attention_decode_rows(dtype) * c.heads_kv;
+      if (is_decode && c.heads_kv > 1) check(c, dtype, kernels, c.heads_kv);
       if (testing::Test::HasFatalFailure()) return;
     }
   }

@@ -23,6 +23,10 @@ constexpr int kTaskRows = 2048;
 /// Fewer rows in a task run faster on AVX-512, which does not pack (measured at head_dim 128, 4096 keys).
 constexpr int min_rows(DType dtype) { return dtype == DType::kBF16 ? 12 : 24; }
 
+int attention_decode_rows(DType dtype) {
+  return min_of(min_rows(dtype) - 1, avx512_kernels().attention_decode_rows(dtype));
+}
+
 /// Groups of 32 keys of the step at `key` that a row of a block sees.
 struct Groups {
   int begin, end;
@@ -150,7 +154,8 @@ void attention_forward(const AttentionArgs& args, const AttentionConfig& config,
                        void* scratch) {
   Work w = work_of(args, config, task, scratch);
   bool done = false;
-  if (w.num_rows >= min_rows(config.dtype)) {
+  const bool has_one_kv_head = task.head_end - task.head_begin <= args.num_heads_q / args.num_heads_kv;
+  if (has_one_kv_head && w.num_rows >= min_rows(config.dtype)) {
     switch (config.dtype) {
       case DType::kBF16: done = run_task<Bfloat16>(&w); break;
       case DType::kF16: done = run_task<Half>(&w); break;
@@ -173,7 +178,7 @@ void attention_tile(AttentionConfig* config, int seqlen_q, int, int heads_per_kv
   config->block_k = kStepKeys;
 }
 
-constexpr Kernels kTable = {"amx", attention_tile, attention_scratch_bytes, attention_forward};
+constexpr Kernels kTable = {"amx", attention_tile, attention_scratch_bytes, attention_forward, attention_decode_rows};
 
 }  // namespace
 }  // namespace fovea::cpu::amx

@@ -21,12 +21,18 @@ constexpr int kDecodeRows = 16, kDecodeVectors = 16;
 #include "cpu/kernels/attention_products.inc"
 #include "cpu/kernels/attention_softmax.inc"
 //
+#include "cpu/kernels/attention_decode_state.inc"
+//
+#include "cpu/kernels/attention_decode_products.inc"
+//
 #include "cpu/kernels/attention_decode.inc"
+//
 #include "cpu/kernels/attention_forward.inc"
 //
 #include "cpu/kernels/attention_entry.inc"
 
-constexpr Kernels kTable = {"avx512", attention_tile, attention_scratch_bytes, attention_forward};
+constexpr Kernels kTable = {"avx512", attention_tile, attention_scratch_bytes, attention_forward,
+                            attention_decode_rows};
 
 }  // namespace
 }  // namespace fovea::cpu::avx512

@@ -9,8 +9,12 @@
 
 namespace fovea::cpu {
 
-/// One piece of work of one thread: rows [q_begin, q_end) of query heads [head_begin, head_end), all of one kv head,
-/// over keys [k_begin, k_end) of that sequence (cut to the mask by the kernel).
+/// kv heads of one task, at most.
+inline constexpr int kMaxTaskKvHeads = 32;
+
+/// One piece of work of one thread: rows [q_begin, q_end) of query heads [head_begin, head_end) over keys
+/// [k_begin, k_end) of that sequence (cut to the mask by the kernel). The heads are all of one kv head; or, where a kv
+/// head has at most attention_decode_rows(dtype) (row, head) pairs in the task, all heads of up to kMaxTaskKvHeads.
 struct AttentionTask {
   int batch;
   int head_begin;
@@ -36,6 +40,9 @@ struct Kernels {
   Int64 (*attention_scratch_bytes)(const AttentionConfig& config);
   void (*attention_forward)(const AttentionArgs& args, const AttentionConfig& config, const AttentionTask& task,
                             void* scratch);
+  /// (row, query head) pairs of a kv head up to which a task may span several kv heads: all of them read a block of
+  /// keys together, in the order of memory.
+  int (*attention_decode_rows)(DType dtype);
 };
 
 const Kernels& baseline_kernels();
