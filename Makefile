@@ -58,13 +58,13 @@ test-asan:  ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@tools/install_packages build test
 	$(CONFIGURE) -S . -B $(BUILD)-asan -DFOVEA_BUILD_TESTS=ON -DFOVEA_SANITIZE=address,undefined
 	ninja -C $(BUILD)-asan -j $(JOBS)
-	FOVEA_NVRTC=none $(TESTS) --test-dir $(BUILD)-asan
+	FOVEA_NVRTC=none $(TESTS) -j $(JOBS) --test-dir $(BUILD)-asan
 
 test-tsan:  ## the tests under ThreadSanitizer
 	@tools/install_packages build test
 	$(CONFIGURE) -S . -B $(BUILD)-tsan -DFOVEA_BUILD_TESTS=ON -DFOVEA_SANITIZE=thread
 	ninja -C $(BUILD)-tsan -j $(JOBS)
-	FOVEA_NVRTC=none $(TESTS) --test-dir $(BUILD)-tsan
+	FOVEA_NVRTC=none $(TESTS) -j $(JOBS) --test-dir $(BUILD)-tsan
 
 test-gpu:  ## the tests that need a GPU, on the one that is here
 	@tools/install_packages build test

@@ -44,11 +44,13 @@ TEST_P(EveryDtype, every_case_of_the_table_is_within_the_tolerance_on_every_inst
       continue;
     }
     for (int threads : {1, 2}) {
+      if (testing::kThreadSanitizer && threads == 1) continue;
       runtimes.emplace_back(std::string(isa) + ", threads " + std::to_string(threads),
                             std::make_unique<Runtime>(RuntimeOptions{.num_threads = threads, .cpu_isa = isa}));
     }
   }
   for (const AttentionCase& c : testing::attention_cases(GetParam())) {
+    if (testing::kThreadSanitizer && !c.quick) continue;
     CaseData data(c);
     const ExpectedAttention expected = testing::expect(data);
     for (auto& [name, runtime] : runtimes) {

@@ -53,6 +53,13 @@ struct AttentionCase {
 
 std::string to_string(const AttentionCase& c);
 
+/// Under ThreadSanitizer all is ten times slower, and nothing can be found where one thread runs.
+#ifdef __SANITIZE_THREAD__
+inline constexpr bool kThreadSanitizer = true;
+#else
+inline constexpr bool kThreadSanitizer = false;
+#endif
+
 /// Every case for one dtype. The list is the same for every device.
 std::vector<AttentionCase> attention_cases(DType dtype);
 
