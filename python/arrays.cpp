@@ -36,8 +36,7 @@ struct TorchNames {
   nb::handle float32 = kept(nb::module_::import_("torch").attr("float32"));
   nb::handle is_grad_enabled = kept(nb::module_::import_("torch").attr("is_grad_enabled"));
   // Each is 0, False or None unless something wants to see every call.
-  nb::handle states[4] = {torch_c("_is_any_autocast_enabled"), torch_c("_len_torch_dispatch_stack"),
-                          torch_c("_len_torch_function_stack"),
+  nb::handle states[3] = {torch_c("_is_any_autocast_enabled"), torch_c("_len_torch_dispatch_stack"),
                           kept(nb::getattr(nb::getattr(nb::module_::import_("torch._C"), "_functorch", nb::none()),
                                            "peek_interpreter_stack", nb::none()))};
   nb::handle requires_grad = kept(nb::str("requires_grad")), new_empty = kept(nb::str("new_empty")),
@@ -183,12 +182,20 @@ View make_view(std::uintptr_t data, const std::string& dtype, const std::string&
 const ArrayType& array_type(nb::handle object) {
   // Under the GIL. Types are kept alive, so an address never comes to mean another type.
   static auto* const known = new std::unordered_map<PyObject*, ArrayType>();
+  static PyObject* last = nullptr;  // the arrays of one call are mostly of one type
+  static const ArrayType* last_found = nullptr;
   const nb::handle type = object.type();
-  if (const auto it = known->find(type.ptr()); it != known->end()) [[likely]]
-    return it->second;
-  const ArrayType found = inspect(type);
-  type.inc_ref();
-  return known->emplace(type.ptr(), found).first->second;
+  if (type.ptr() == last) [[likely]]
+    return *last_found;
+  auto it = known->find(type.ptr());
+  if (it == known->end()) {
+    const ArrayType found = inspect(type);
+    type.inc_ref();
+    it = known->emplace(type.ptr(), found).first;
+  }
+  last = type.ptr();
+  last_found = &it->second;
+  return *last_found;
 }
 
 ArrayReader::~ArrayReader() {

@@ -157,7 +157,6 @@ def _is_traced(*tensors) -> bool:
     return (
         any(type(x) not in (torch.Tensor, torch.nn.Parameter) for x in tensors)
         or torch._C._len_torch_dispatch_stack() > 0
-        or torch._C._len_torch_function_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
 
