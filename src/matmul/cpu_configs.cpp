@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "base/math.h"
 
@@ -37,19 +38,29 @@ int step_of(int k, int most) {
 }
 
 /// Blocks where b is read from memory about once: wide ones of few rows of b, so that what is read lies together.
-/// Measured with AVX-512 on Zen 4, b (4096, 4096) fp32 in memory: 7.9 GFLOP/s for 1 row, 74 (instead of 63) for
-/// 16, 98.6 (94.3) for 64.
-void choose_streaming_blocks(MatmulConfig& config, int m, const MatmulKernels& kernels) {
-  struct Blocks {
-    int most_rows, block_n, k_bytes;
-  };
-  static constexpr Blocks kBlocks[] = {{6, 128, 2048}, {32, 1024, 256}, {128, 512, 1024}};
-  for (const Blocks& x : kBlocks) {
+struct StreamingBlocks {
+  int most_rows, block_n, k_bytes;
+};
+
+/// b packed. Measured with AVX-512 on Zen 4, b (4096, 4096) fp32 in memory: 74 GFLOP/s (63 with the blocks of large
+/// products) for 16 rows, 98.6 (94.3) for 64.
+constexpr StreamingBlocks kPackedStreams[] = {{6, 128, 2048}, {32, 1024, 256}, {128, 512, 1024}};
+/// The same where b is row-major but must be converted: 14 GFLOP/s for 1 row of bf16 instead of 4.7.
+constexpr StreamingBlocks kConvertedStreams[] = {{6, 4096, 32}, {128, 512, 1024}};
+/// b where it lies: 14 GFLOP/s for 1 row (7.9 packed), 57 for 4 (30), 68 for 6 (37), 82 for 16, 86 for 32; from 64 rows
+/// on packing is faster.
+constexpr StreamingBlocks kDirectStreams[] = {{4, 4096, 64}, {8, 1024, 128}, {48, 1024, 256}};
+
+/// False if a has too many rows.
+bool choose_streaming_blocks(MatmulConfig& config, int m, const MatmulKernels& kernels,
+                             std::span<const StreamingBlocks> table) {
+  for (const StreamingBlocks& x : table) {
     if (m > x.most_rows) continue;
     config.block_n = std::min(config.block_n, static_cast<int>(round_up(x.block_n, kernels.tile_columns)));
     config.block_k = std::min(config.block_k, x.k_bytes / kernels.element_bytes);
-    return;
+    return true;
   }
+  return false;
 }
 
 MatmulConfig config_of(const MatmulProblem& p) {
@@ -95,7 +106,12 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
   MatmulConfig columns = c;  // a row of tasks: each packs its columns of b
   columns.block_m = whole(m, kernels.tile_rows);
   columns.block_n = block_of(n, kernels.tile_columns, most_lines(l2 / 2, kernels.tile_columns), p.batch, threads);
-  choose_streaming_blocks(columns, p.m, kernels);
+  const bool is_converted = p.b_order == MatrixOrder::kRowMajor && !kernels.takes_rows_of_b;
+  if (is_converted) columns.block_n = block_of(n, kernels.tile_columns, kDirectStreams[0].block_n, p.batch, threads);
+  if (!choose_streaming_blocks(columns, p.m, kernels,
+                               is_converted ? std::span<const StreamingBlocks>(kConvertedStreams) : kPackedStreams)) {
+    columns.block_n = block_of(n, kernels.tile_columns, most_lines(l2 / 2, kernels.tile_columns), p.batch, threads);
+  }
   MatmulConfig rows = c;  // a column of tasks: each reads, or packs, its rows of a
   rows.block_n = whole(n, kernels.tile_columns);
   rows.block_m = block_of(m, kernels.tile_rows, most_lines(l2 * 3 / 8, kernels.tile_rows), p.batch, threads);
@@ -106,8 +122,16 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
     direct.packs_b = false;
     // A b that stays in the L2 cache, with rows that share pages, need not be packed either (256: 96.8 % of peak
     // instead of 94.6; 2048 columns of 64: 86 instead of 91).
-    const bool fits = n < 512 && n * std::max(p.k, 1) * kernels.element_bytes <= l2 * 5 / 8;
-    found.insert(fits && p.m > 6 ? found.begin() : found.end(), direct);
+    bool is_best = n < 512 && n * std::max(p.k, 1) * kernels.element_bytes <= l2 * 5 / 8;
+    if (!is_best && n >= m) {
+      MatmulConfig stream = columns;
+      stream.packs_b = false;
+      stream.block_n = block_of(n, kernels.tile_columns, kDirectStreams[0].block_n, p.batch, threads);
+      stream.block_k = step_of(p.k, kernels.block_k);
+      is_best = choose_streaming_blocks(stream, p.m, kernels, kDirectStreams);
+      if (is_best) direct = stream;
+    }
+    found.insert(is_best ? found.begin() : found.end(), direct);
   }
   for (const bool of_a : {true, false}) {
     MatmulConfig other = of_a ? columns : rows;

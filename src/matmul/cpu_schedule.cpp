@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 
 #include "base/math.h"
 #include "contract/dtype.h"
@@ -128,10 +129,12 @@ class Product {
   bool packs_a_ahead_, packs_b_ahead_, is_plain_;
 };
 
-/// The memory that the task packs in its next step.
+/// The memory that the task packs in its next step, or reads once where it lies.
 void Product::look_ahead(MatmulBlock& block, int batch, int step) const {
-  if (step + 1 >= blocks_k_ || (!packs_a_in_task() && !packs_b_in_task())) return;
-  const bool of_a = packs_a_in_task();
+  constexpr int kFewRows = 128;
+  const bool streams_b = !config_.packs_b && block.m <= kFewRows;
+  if (step + 1 >= blocks_k_ || (!packs_a_in_task() && !packs_b_in_task() && !streams_b)) return;
+  const bool of_a = packs_a_in_task() && !streams_b;
   const MatmulLines next = lines_of(of_a, batch, step + 1, of_a ? block.row : block.column, of_a ? block.m : block.n);
   const auto element = static_cast<Int64>(size_bytes(config_.dtype));
   const auto* data = static_cast<const char*>(next.data);
@@ -214,9 +217,10 @@ int useful_threads(const MatmulArgs& args, int num_threads) {
 }
 
 void run_product(cpu::ThreadPool& pool, const Product& product, int threads) {
-  cpu::ThreadPool::Lease lease_a(pool), lease_b(pool);
-  const auto reserve = [](cpu::ThreadPool::Lease& lease, std::int64_t bytes) {
-    return bytes > 0 ? static_cast<char*>(lease.scratch().reserve(static_cast<std::size_t>(bytes))) : nullptr;
+  std::optional<cpu::ThreadPool::Lease> lease_a, lease_b;
+  const auto reserve = [&pool](std::optional<cpu::ThreadPool::Lease>& lease, std::int64_t bytes) -> char* {
+    if (bytes == 0) return nullptr;
+    return static_cast<char*>(lease.emplace(pool).scratch().reserve(static_cast<std::size_t>(bytes)));
   };
   char* const ahead_a = reserve(lease_a, product.ahead_a_bytes());
   char* const ahead_b = reserve(lease_b, product.ahead_b_bytes());

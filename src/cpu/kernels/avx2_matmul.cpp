@@ -12,6 +12,11 @@ namespace {
 constexpr int kRows = 6, kVectors = 2, kUnroll = 4, kBlockK = 512;
 constexpr int kStepBytes = 4, kElementBytes = 4;  // panels of fp32, whatever the elements are
 
+template <typename T>
+FOVEA_WORD void store_result(T* p, Vec x) {
+  store_row(p, x);
+}
+
 FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 
 #include "cpu/kernels/matmul_finish.inc"
