@@ -80,75 +80,106 @@ MatmulConfig config_of(const MatmulProblem& p) {
   return c;
 }
 
+/// What the choice of blocks is made from.
+struct Chooser {
+  const MatmulKernels& kernels;
+  const MatmulProblem& p;
+  int threads;
+  std::int64_t l2_bytes;
+
+  std::int64_t m() const { return std::max(p.m, 1); }
+  std::int64_t n() const { return std::max(p.n, 1); }
+  static int whole(std::int64_t lines, int tile) {
+    return static_cast<int>(std::min<std::int64_t>(round_up(lines, tile), 1 << 30));
+  }
+  /// Lines of one step that fill `bytes`.
+  std::int64_t lines_in(std::int64_t bytes, const MatmulConfig& c, int tile) const {
+    return std::max<std::int64_t>(tile, bytes / (std::int64_t{c.block_k} * kernels.element_bytes));
+  }
+  int columns_of(std::int64_t most) const { return block_of(n(), kernels.tile_columns, most, p.batch, threads); }
+  bool has_rows_of_b() const { return p.b_order == MatrixOrder::kRowMajor; }
+
+  /// What rows and columns below have in common.
+  MatmulConfig base() const {
+    MatmulConfig c = config_of(p);
+    // Rows of a are read where they lie if k is contiguous: a register tile touches one cache line of each at a time,
+    // and packing them took 2 to 5 % of a product of 256 to 2048 (AVX-512 on Zen 4).
+    c.packs_a = !kernels.takes_rows_of_a || p.a_order != MatrixOrder::kRowMajor;
+    c.packs_b = true;
+    c.block_k = step_of(p.k, kernels.block_k);
+    return c;
+  }
+
+  /// A row of tasks: each packs its columns of b.
+  MatmulConfig columns() const {
+    MatmulConfig c = base();
+    c.block_m = whole(m(), kernels.tile_rows);
+    const bool is_converted = has_rows_of_b() && !kernels.takes_rows_of_b;
+    const int most = columns_of(lines_in(l2_bytes / 2, c, kernels.tile_columns));
+    c.block_n = is_converted ? columns_of(kDirectStreams[0].block_n) : most;
+    const std::span<const StreamingBlocks> streams =
+        is_converted ? std::span<const StreamingBlocks>(kConvertedStreams) : kPackedStreams;
+    if (!choose_streaming_blocks(c, p.m, kernels, streams)) c.block_n = most;
+    return c;
+  }
+
+  /// A column of tasks: each reads, or packs, its rows of a.
+  MatmulConfig rows() const {
+    MatmulConfig c = base();
+    c.block_n = whole(n(), kernels.tile_columns);
+    c.block_m = block_of(m(), kernels.tile_rows, lines_in(l2_bytes * 3 / 8, c, kernels.tile_rows), p.batch, threads);
+    return c;
+  }
+
+  /// b read where it lies, as a variant of `best`; is_best tells whether that is the better guess.
+  MatmulConfig direct(const MatmulConfig& best, bool* is_best) const {
+    MatmulConfig c = best;
+    c.packs_b = false;
+    // A b that stays in the L2 cache, with rows that share pages, need not be packed (256: 96.8 % of peak instead of
+    // 94.6; 2048 columns of 64: 86 instead of 91).
+    *is_best = n() < 512 && n() * std::max(p.k, 1) * kernels.element_bytes <= l2_bytes * 5 / 8;
+    if (*is_best || n() < m()) return c;
+    MatmulConfig stream = base();
+    stream.packs_b = false;
+    stream.block_m = whole(m(), kernels.tile_rows);
+    stream.block_n = columns_of(kDirectStreams[0].block_n);
+    *is_best = choose_streaming_blocks(stream, p.m, kernels, kDirectStreams);
+    return *is_best ? stream : c;
+  }
+};
+
 }  // namespace
 
 bool wants_transposed(const MatmulProblem& p) { return p.d_order == MatrixOrder::kColumnMajor; }
 
 std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const MatmulProblem& p,
                                              const DeviceInfo& device) {
-  MatmulConfig c = config_of(p);
-  const int threads = std::max(1, device.num_threads);
-  const std::int64_t l2 = device.l2_bytes > 0 ? device.l2_bytes : 512 << 10;
-  const std::int64_t m = std::max(p.m, 1), n = std::max(p.n, 1);
-  const auto whole = [](std::int64_t lines, int tile) {
-    return static_cast<int>(std::min<std::int64_t>(round_up(lines, tile), 1 << 30));
+  constexpr std::int64_t kUsualL2Bytes = 512 << 10;
+  const Chooser chooser = {kernels, p, std::max(1, device.num_threads),
+                           device.l2_bytes > 0 ? device.l2_bytes : kUsualL2Bytes};
+  std::vector<MatmulConfig> found;
+  const auto add = [&found](const MatmulConfig& c) {
+    if (std::find(found.begin(), found.end(), c) == found.end()) found.push_back(c);
   };
-  // Rows of a are read where they lie if k is contiguous: a register tile touches one cache line of each at a time, and
-  // packing them took 2 to 5 % of a product of 256 to 2048 (AVX-512 on Zen 4).
-  c.packs_a = !kernels.takes_rows_of_a || p.a_order != MatrixOrder::kRowMajor;
-  c.packs_b = true;
-  c.block_k = step_of(p.k, kernels.block_k);
-  const std::int64_t line_bytes = std::int64_t{c.block_k} * kernels.element_bytes;
-  const auto most_lines = [&](std::int64_t bytes, int tile) {
-    return std::max<std::int64_t>(tile, bytes / line_bytes);
-  };
-
-  MatmulConfig columns = c;  // a row of tasks: each packs its columns of b
-  columns.block_m = whole(m, kernels.tile_rows);
-  columns.block_n = block_of(n, kernels.tile_columns, most_lines(l2 / 2, kernels.tile_columns), p.batch, threads);
-  const bool is_converted = p.b_order == MatrixOrder::kRowMajor && !kernels.takes_rows_of_b;
-  if (is_converted) columns.block_n = block_of(n, kernels.tile_columns, kDirectStreams[0].block_n, p.batch, threads);
-  if (!choose_streaming_blocks(columns, p.m, kernels,
-                               is_converted ? std::span<const StreamingBlocks>(kConvertedStreams) : kPackedStreams)) {
-    columns.block_n = block_of(n, kernels.tile_columns, most_lines(l2 / 2, kernels.tile_columns), p.batch, threads);
+  const MatmulConfig columns = chooser.columns(), rows = chooser.rows();
+  const MatmulConfig best = p.m > p.n ? rows : columns;
+  if (kernels.takes_rows_of_b && chooser.has_rows_of_b()) {
+    bool is_best = false;
+    const MatmulConfig direct = chooser.direct(best, &is_best);
+    add(is_best ? direct : best);
+    add(best);
+    add(direct);
   }
-  MatmulConfig rows = c;  // a column of tasks: each reads, or packs, its rows of a
-  rows.block_n = whole(n, kernels.tile_columns);
-  rows.block_m = block_of(m, kernels.tile_rows, most_lines(l2 * 3 / 8, kernels.tile_rows), p.batch, threads);
-  std::vector<MatmulConfig> found = {columns, rows};
-  if (m > n) std::swap(found[0], found[1]);
-  if (kernels.takes_rows_of_b && p.b_order == MatrixOrder::kRowMajor) {
-    MatmulConfig direct = found[0];
-    direct.packs_b = false;
-    // A b that stays in the L2 cache, with rows that share pages, need not be packed either (256: 96.8 % of peak
-    // instead of 94.6; 2048 columns of 64: 86 instead of 91).
-    bool is_best = n < 512 && n * std::max(p.k, 1) * kernels.element_bytes <= l2 * 5 / 8;
-    if (!is_best && n >= m) {
-      MatmulConfig stream = columns;
-      stream.packs_b = false;
-      stream.block_n = block_of(n, kernels.tile_columns, kDirectStreams[0].block_n, p.batch, threads);
-      stream.block_k = step_of(p.k, kernels.block_k);
-      is_best = choose_streaming_blocks(stream, p.m, kernels, kDirectStreams);
-      if (is_best) direct = stream;
-    }
-    found.insert(is_best ? found.begin() : found.end(), direct);
+  // The rest is for the tuner.
+  for (const MatmulConfig& c : {best, columns, rows}) add(c);
+  for (MatmulConfig c : {columns, rows}) {
+    c.packs_a = true;
+    add(c);
   }
-  for (const bool of_a : {true, false}) {
-    MatmulConfig other = of_a ? columns : rows;
-    other.packs_a = true;
-    if (!c.packs_a) found.push_back(other);
-  }
-  // For the tuner: steps of half the depth.
-  if (p.k > kernels.block_k / 2) {
-    MatmulConfig shallow = found[0];
-    shallow.block_k = step_of(p.k, kernels.block_k / 2);
-    found.push_back(shallow);
-  }
-  std::vector<MatmulConfig> different;
-  for (const MatmulConfig& x : found) {
-    if (std::find(different.begin(), different.end(), x) == different.end()) different.push_back(x);
-  }
-  return different;
+  MatmulConfig shallow = found.front();
+  shallow.block_k = std::min(shallow.block_k, step_of(p.k, kernels.block_k / 2));
+  add(shallow);
+  return found;
 }
 
 }  // namespace fovea
