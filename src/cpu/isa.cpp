@@ -19,7 +19,7 @@ constexpr Unit kUnits[] = {
     {"avx512bf16", "AVX-512 and AVX512-BF16", [](const InstructionSets& has) { return has.avx512_bf16; },
      avx512bf16_kernels, false, false, true, avx512bf16::matmul_kernels},
     {"amx", "AMX tiles with bf16, and the system's permission to use them",
-     [](const InstructionSets& has) { return has.amx_bf16; }, amx_kernels, false, true, true, avx512::matmul_kernels},
+     [](const InstructionSets& has) { return has.amx_bf16; }, amx_kernels, false, true, true, amx::matmul_kernels},
 #endif
 };
 

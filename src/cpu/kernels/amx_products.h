@@ -32,17 +32,7 @@ struct Operands {
   int steps;
 };
 
-/// Tiles 0-3 += row tiles (4, 5) x column tiles (6, 7).
-FOVEA_WORD void multiply_2x2(const char* a0, const char* a1, const char* b0, const char* b1) {
-  tile_load<4>(a0);
-  tile_load<6>(b0);
-  tile_dot_bf16<0, 4, 6>();
-  tile_load<7>(b1);
-  tile_dot_bf16<1, 4, 7>();
-  tile_load<5>(a1);
-  tile_dot_bf16<2, 5, 6>();
-  tile_dot_bf16<3, 5, 7>();
-}
+#include "cpu/kernels/amx_multiply.inc"
 
 template <int pairs>
 FOVEA_WORD void multiply(const Operands& x) {
@@ -59,24 +49,9 @@ FOVEA_WORD void multiply(const Operands& x) {
 /// c (32 x 32) = or += the sums.
 template <int pairs, bool adds>
 FOVEA_WORD void multiply_block(const Operands& x, float* c, Int64 stride_bytes) {
-  char* const c0 = reinterpret_cast<char*>(c);
-  char* const c2 = c0 + kTileRows * stride_bytes;
-  if constexpr (adds) {
-    tile_load<0>(c0, stride_bytes);
-    tile_load<1>(c0 + kTileRowBytes, stride_bytes);
-    tile_load<2>(c2, stride_bytes);
-    tile_load<3>(c2 + kTileRowBytes, stride_bytes);
-  } else {
-    tile_zero<0>();
-    tile_zero<1>();
-    tile_zero<2>();
-    tile_zero<3>();
-  }
+  start_2x2<adds>(c, stride_bytes);
   multiply<pairs>(x);
-  tile_store<0>(c0, stride_bytes);
-  tile_store<1>(c0 + kTileRowBytes, stride_bytes);
-  tile_store<2>(c2, stride_bytes);
-  tile_store<3>(c2 + kTileRowBytes, stride_bytes);
+  store_2x2(c, stride_bytes);
 }
 
 }  // namespace fovea::cpu::amx

@@ -22,6 +22,7 @@ FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 #include "cpu/kernels/matmul_finish.inc"
 #include "cpu/kernels/matmul_pack.inc"
 //
+#include "cpu/kernels/matmul_ahead.inc"
 #include "cpu/kernels/matmul_tile.inc"
 
 template <typename T>

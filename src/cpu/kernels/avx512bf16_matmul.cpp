@@ -28,6 +28,7 @@ FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) {
 #include "cpu/kernels/matmul_finish.inc"
 #include "cpu/kernels/matmul_pairs.inc"
 //
+#include "cpu/kernels/matmul_ahead.inc"
 #include "cpu/kernels/matmul_tile.inc"
 
 constexpr MatmulKernels kPairs = {

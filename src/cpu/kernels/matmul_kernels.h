@@ -86,6 +86,9 @@ const MatmulKernels& matmul_kernels(DType dtype);
 namespace avx512bf16 {
 const MatmulKernels& matmul_kernels(DType dtype);
 }
+namespace amx {
+const MatmulKernels& matmul_kernels(DType dtype);
+}
 #endif
 
 }  // namespace fovea::cpu
