@@ -48,6 +48,7 @@ std::string info_text(Runtime::Impl& runtime, const std::vector<SettingRow>& row
                       p.num_processors, num_threads, p.quota > 0 ? fmt::format("; quota {:.2f}", p.quota) : "");
   text += fmt::format("  caches         L1 {}, L2 {} per core, L3 {}\n", size_text(p.l1_bytes), size_text(p.l2_bytes),
                       size_text(p.l3_bytes));
+  text += fmt::format("  huge pages     {}\n", p.huge_pages.empty() ? "unknown" : p.huge_pages);
   text += fmt::format("  instructions   {}\n", fmt::join(cpu::names_of(p.has), " "));
   text += fmt::format("  kernels        {} (it runs {})\n", runtime.cpu_isa, cpu::names_of_runnable_units(p));
   text += gpus_text(runtime);
@@ -61,17 +62,10 @@ std::string info_text(Runtime::Impl& runtime, const std::vector<SettingRow>& row
 std::string info_json(Runtime::Impl& runtime, const std::vector<SettingRow>& rows) {
   const cpu::Processor& p = runtime.processor;
   nlohmann::ordered_json j = {{"version", FOVEA_VERSION_STRING}, {"compiler", __VERSION__}};
-  j["processor"] = {{"model_name", p.model_name},
-                    {"vendor", p.vendor},
-                    {"family", p.family},
-                    {"model", p.model},
-                    {"cores", p.num_cores},
-                    {"processors", p.num_processors},
-                    {"quota", p.quota},
-                    {"l1_bytes", p.l1_bytes},
-                    {"l2_bytes", p.l2_bytes},
-                    {"l3_bytes", p.l3_bytes},
-                    {"instructions", cpu::names_of(p.has)}};
+  j["processor"] = {{"model_name", p.model_name}, {"vendor", p.vendor},         {"family", p.family},
+                    {"model", p.model},           {"cores", p.num_cores},       {"processors", p.num_processors},
+                    {"quota", p.quota},           {"l1_bytes", p.l1_bytes},     {"l2_bytes", p.l2_bytes},
+                    {"l3_bytes", p.l3_bytes},     {"huge_pages", p.huge_pages}, {"instructions", cpu::names_of(p.has)}};
   j["isa"] = runtime.cpu_isa;  // of the CPU kernels
   for (const cpu::Unit& unit : cpu::units()) {
     if (unit.runs_on(p.has)) j["runnable_isas"].push_back(unit.name);

@@ -59,6 +59,7 @@ AttentionPlan prepare(Runtime&, const AttentionProblem& problem, const DeviceInf
   AttentionPlan plan;
   plan.config = config;
   plan.state = std::shared_ptr<const void>(std::shared_ptr<const void>(), &kernels);  // the table lives for ever
+  plan.tile_rows = kernels.attention_tile_rows;
   plan.detail = fmt::format("{}, {} rows x {} keys, {} thread{}", kernels.isa, config.block_q, config.block_k,
                             device.num_threads, device.num_threads == 1 ? "" : "s");
   return plan;

@@ -211,6 +211,12 @@ double parse_cpu_max(std::string_view text) {
   return quota > 0 && period > 0 ? quota / period : 0;
 }
 
+std::string parse_huge_pages(std::string_view text) {
+  const std::size_t open = text.find('['), close = text.find(']');
+  if (open == std::string_view::npos || close == std::string_view::npos || close < open) return "";
+  return std::string(text.substr(open + 1, close - open - 1));
+}
+
 Processor detect_processor() {
   Processor p;
   identify(&p);
@@ -219,6 +225,7 @@ Processor detect_processor() {
   p.num_processors = static_cast<int>(allowed.size());
   p.num_cores = count_cores(allowed);
   p.quota = control_group_quota();
+  p.huge_pages = parse_huge_pages(first_line("/sys/kernel/mm/transparent_hugepage/enabled"));
   std::int64_t* const caches[] = {&p.l1_bytes, &p.l2_bytes, &p.l3_bytes};
   for (int level = 1; level <= 3; ++level) {
     const std::int64_t bytes = cache_bytes(allowed.front(), level);

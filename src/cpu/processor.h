@@ -36,6 +36,7 @@ struct Processor {
   std::int64_t l1_bytes = 0;  // data cache of one core; 0 where unknown
   std::int64_t l2_bytes = 0;
   std::int64_t l3_bytes = 0;  // of one package or core complex
+  std::string huge_pages;     // "always", "madvise" or "never": transparent huge pages on Linux; empty if unknown
   InstructionSets has;
 };
 
@@ -57,5 +58,8 @@ DeviceInfo device_info(const Processor& processor, std::string_view isa, int num
 
 /// Processors' worth of time in the text of cgroup v2's cpu.max ("200000 100000", "max 100000"); 0 is no limit.
 double parse_cpu_max(std::string_view text);
+
+/// The word in brackets of "always [madvise] never", as the kernel writes the mode of transparent huge pages.
+std::string parse_huge_pages(std::string_view text);
 
 }  // namespace fovea::cpu

@@ -39,13 +39,6 @@ std::string system_name() {
   return fmt::format("{} {}", name.sysname, name.release);
 }
 
-/// The word in brackets of "always [madvise] never".
-std::string huge_page_mode() {
-  const std::string line = first_line("/sys/kernel/mm/transparent_hugepage/enabled");
-  const std::size_t open = line.find('['), close = line.find(']');
-  return open == std::string::npos || close == std::string::npos ? "" : line.substr(open + 1, close - open - 1);
-}
-
 std::string utc_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts = {};
@@ -89,7 +82,6 @@ Machine describe_machine(int num_threads, const std::string& isa) {
   m.num_threads = num_threads;
   m.isa = isa;
   m.system = system_name();
-  m.huge_pages = huge_page_mode();
   m.compiler = compiler();
   m.version = FOVEA_VERSION_STRING;
   std::error_code ignored;

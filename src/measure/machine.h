@@ -10,14 +10,13 @@ namespace fovea {
 
 struct Machine {
   cpu::Processor processor;
-  int num_threads = 0;     // of the measurement
-  std::string isa;         // the unit that kernels were chosen from
-  std::string system;      // "Linux 6.1.0-13-amd64"
-  std::string huge_pages;  // "always", "madvise", "never", or empty if unknown
-  std::string compiler;    // "gcc 12.2.0"
-  std::string version;     // of Fovea
-  std::string commit;      // of the checkout that the working directory lies in, if it is one of Fovea; else empty
-  std::string date;        // UTC, "2026-01-31T12:00:00Z"
+  int num_threads = 0;   // of the measurement
+  std::string isa;       // the unit that kernels were chosen from
+  std::string system;    // "Linux 6.1.0-13-amd64"
+  std::string compiler;  // "gcc 12.2.0"
+  std::string version;   // of Fovea
+  std::string commit;    // of the checkout that the working directory lies in, if it is one of Fovea; else empty
+  std::string date;      // UTC, "2026-01-31T12:00:00Z"
 };
 
 Machine describe_machine(int num_threads, const std::string& isa);

@@ -53,6 +53,8 @@ struct Plan {
   std::vector<Refusal> refused;            // the cards before this one, with their reasons
   std::string choice = "first candidate";  // "the caller's tile", "tuned …"
   std::string detail;                      // one line by the card: "amx, 32 x 128 tiles"
+  // Attention on a CPU: (row, query head) pairs that skip keys together, of a task's config.block_q; 0: all of it
+  int tile_rows = 0;
 };
 
 template <typename Operation>

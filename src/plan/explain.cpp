@@ -21,6 +21,13 @@ double share(long long part, const TileCounts& t) {
   return all > 0 ? 100.0 * static_cast<double>(part) / all : 0.0;
 }
 
+/// Rows of one head that skip keys together: those of the tile inside a task, where a card has one.
+int rows_of_tile(const AttentionPlan& plan, const AttentionProblem& p) {
+  if (plan.tile_rows == 0) return plan.config.block_q;
+  const int heads_per_kv = p.num_heads_kv > 0 ? p.num_heads_q / p.num_heads_kv : 1;
+  return std::max(1, std::min(plan.tile_rows, plan.config.block_q) / std::max(1, heads_per_kv));
+}
+
 }  // namespace
 
 TileCounts count_tiles(const AttentionProblem& p, int block_q, int block_k) {
@@ -52,21 +59,24 @@ TileCounts count_tiles(const AttentionProblem& p, int block_q, int block_k) {
 std::string explain_text(const AttentionPlan& plan, const AttentionProblem& problem, const DeviceInfo& device) {
   std::string text = choice_text(plan, to_string(problem), device);
   text += fmt::format("tile     {} ({})\n", tile_text(plan.config), plan.choice);
-  const TileCounts t = count_tiles(problem, plan.config.block_q, plan.config.block_k);
-  text += fmt::format("mask     {} tiles full ({:.1f} %), {} edge ({:.1f} %), {} skipped ({:.1f} %) per head\n", t.full,
+  const int rows = rows_of_tile(plan, problem);
+  const TileCounts t = count_tiles(problem, rows, plan.config.block_k);
+  text += fmt::format("mask     {} tiles full ({:.1f} %), {} edge ({:.1f} %), {} skipped ({:.1f} %) per head", t.full,
                       share(t.full, t), t.edge, share(t.edge, t), t.skipped, share(t.skipped, t));
+  text += rows == plan.config.block_q ? "\n" : fmt::format(", of {} rows x {} keys\n", rows, plan.config.block_k);
   text += fmt::format("work     {:.3g} GFLOP on visible scores\n", attention_flops(problem) / 1e9);
   return text + launch_text(plan.launch);
 }
 
 std::string explain_json(const AttentionPlan& plan, const AttentionProblem& problem, const DeviceInfo& device) {
-  const TileCounts t = count_tiles(problem, plan.config.block_q, plan.config.block_k);
+  const int rows = rows_of_tile(plan, problem);
+  const TileCounts t = count_tiles(problem, rows, plan.config.block_k);
   nlohmann::ordered_json j = choice_json(plan, to_string(problem), device);
   const AttentionConfig& c = plan.config;
   j["config"] = {{"dtype", name_of(c.dtype)}, {"block_q", c.block_q}, {"block_k", c.block_k},
                  {"stages", c.stages},        {"warps", c.warps},     {"head_dim_qk", c.head_dim_qk},
                  {"head_dim_v", c.head_dim_v}};
-  j["tiles"] = {{"full", t.full}, {"edge", t.edge}, {"skipped", t.skipped}};
+  j["tiles"] = {{"rows", rows}, {"full", t.full}, {"edge", t.edge}, {"skipped", t.skipped}};
   j["flops"] = attention_flops(problem);
   add_launch_json(j, plan.launch);
   return j.dump(2);

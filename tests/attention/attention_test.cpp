@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -135,6 +136,17 @@ TEST(Attention, explain_names_the_kernel_and_the_tiles) {
   const std::string text = attention_explain(default_runtime(), data.tensors(), data.options);
   EXPECT_NE(text.find("attention_forward_cpu"), std::string::npos) << text;
   EXPECT_NE(text.find("skipped"), std::string::npos) << text;
+}
+
+TEST(Attention, explain_counts_the_tiles_that_the_unit_skips_not_its_tasks) {
+  CaseData data(
+      {.name = "any", .seqlen_q = 4096, .seqlen_k = 4096, .num_heads_q = 4, .num_heads_kv = 1, .causal = true});
+  const std::string text = attention_explain(default_runtime(), data.tensors(), data.options, true);
+  const auto number_after = [&](std::string_view key) { return std::stod(text.substr(text.find(key) + key.size())); };
+  const double full = number_after("\"full\": "), edge = number_after("\"edge\": "),
+               skipped = number_after("\"skipped\": ");
+  EXPECT_GT(skipped / (full + edge + skipped), 0.48) << text;
+  EXPECT_LT(number_after("\"rows\": "), 64) << text;
 }
 
 TEST(Attention, adding_a_constant_to_all_scores_changes_nothing_but_lse) {

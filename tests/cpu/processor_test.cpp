@@ -83,6 +83,13 @@ TEST(Processor, cpu_max_is_read_as_the_kernel_writes_it) {
   EXPECT_EQ(parse_cpu_max("100000 0"), 0);
 }
 
+TEST(Processor, the_mode_of_huge_pages_is_the_word_in_brackets) {
+  EXPECT_EQ(parse_huge_pages("always [madvise] never"), "madvise");
+  EXPECT_EQ(parse_huge_pages("[always] madvise never"), "always");
+  EXPECT_EQ(parse_huge_pages(""), "");
+  EXPECT_EQ(parse_huge_pages("] never ["), "");
+}
+
 TEST(Processor, the_device_info_carries_what_planning_needs) {
   const Processor p = detect_processor();
   const DeviceInfo info = device_info(p, "avx2", 3);

@@ -26,7 +26,7 @@ nlohmann::ordered_json machine_json(const Machine& m, const std::string& info_js
                               {"threads", m.num_threads},
                               {"isa", m.isa},
                               {"system", m.system},
-                              {"huge_pages", m.huge_pages},
+                              {"huge_pages", m.processor.huge_pages},
                               {"compiler", m.compiler},
                               {"version", m.version},
                               {"commit", m.commit},

@@ -178,7 +178,8 @@ void attention_tile(AttentionConfig* config, int seqlen_q, int, int heads_per_kv
   config->block_k = kStepKeys;
 }
 
-constexpr Kernels kTable = {"amx", attention_tile, attention_scratch_bytes, attention_forward, attention_decode_rows};
+constexpr Kernels kTable = {
+    "amx", attention_tile, attention_scratch_bytes, attention_forward, attention_decode_rows, kBlockRows};
 
 }  // namespace
 }  // namespace fovea::cpu::amx

@@ -31,8 +31,8 @@ constexpr int kDecodeRows = 16, kDecodeVectors = 16;
 //
 #include "cpu/kernels/attention_entry.inc"
 
-constexpr Kernels kTable = {"avx512", attention_tile, attention_scratch_bytes, attention_forward,
-                            attention_decode_rows};
+constexpr Kernels kTable = {"avx512",          attention_tile,        attention_scratch_bytes,
+                            attention_forward, attention_decode_rows, kTileRows};
 
 }  // namespace
 }  // namespace fovea::cpu::avx512

@@ -39,8 +39,8 @@ static void attention_forward(const AttentionArgs& args, const AttentionConfig& 
   forward_rows<Bfloat16>(w, config, scratch);
 }
 
-constexpr Kernels kTable = {"avx512bf16", attention_tile, attention_scratch_bytes, attention_forward,
-                            attention_decode_rows};
+constexpr Kernels kTable = {"avx512bf16",      attention_tile,        attention_scratch_bytes,
+                            attention_forward, attention_decode_rows, kTileRows};
 
 }  // namespace
 }  // namespace fovea::cpu::avx512bf16

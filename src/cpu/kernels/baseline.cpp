@@ -28,8 +28,8 @@ constexpr int kDecodeRows = 4, kDecodeVectors = 8;
 //
 #include "cpu/kernels/attention_entry.inc"
 
-constexpr Kernels kTable = {"baseline", attention_tile, attention_scratch_bytes, attention_forward,
-                            attention_decode_rows};
+constexpr Kernels kTable = {"baseline",        attention_tile,        attention_scratch_bytes,
+                            attention_forward, attention_decode_rows, kTileRows};
 
 }  // namespace
 }  // namespace baseline

@@ -43,6 +43,9 @@ struct Kernels {
   /// (row, query head) pairs of a kv head up to which a task may span several kv heads: all of them read a block of
   /// keys together, in the order of memory.
   int (*attention_decode_rows)(DType dtype);
+  /// (row, query head) pairs of the tile inside a task: they go through the keys together, and skip those that none of
+  /// them sees.
+  int attention_tile_rows;
 };
 
 const Kernels& baseline_kernels();
