@@ -42,14 +42,14 @@ struct StreamingBlocks {
   int most_rows, block_n, k_bytes;
 };
 
-/// b packed. Measured with AVX-512 on Zen 4, b (4096, 4096) fp32 in memory: 74 GFLOP/s (63 with the blocks of large
-/// products) for 16 rows, 98.6 (94.3) for 64.
-constexpr StreamingBlocks kPackedStreams[] = {{6, 128, 2048}, {32, 1024, 256}, {128, 512, 1024}};
+/// b packed.
+constexpr StreamingBlocks kPackedStreams[] = {{6, 128, 2048}, {32, 1024, 256}, {128, 128, 2048}};
+/// b where it lies. GFLOP/s with AVX-512 on Zen 4, b (4096, 4096) fp32 in memory on huge pages, here and packed: 1 row
+/// 14 and 7.9, 4 rows 57 and 30, 6 rows 68 and 37, 16 rows 82 and 64, 64 rows 98 and 99; on small pages 64 rows 94
+/// and 86.
+constexpr StreamingBlocks kDirectStreams[] = {{4, 4096, 64}, {8, 1024, 128}, {96, 1024, 256}};
 /// The same where b is row-major but must be converted: 14 GFLOP/s for 1 row of bf16 instead of 4.7.
 constexpr StreamingBlocks kConvertedStreams[] = {{6, 4096, 32}, {128, 512, 1024}};
-/// b where it lies: 14 GFLOP/s for 1 row (7.9 packed), 57 for 4 (30), 68 for 6 (37), 82 for 16, 86 for 32; from 64 rows
-/// on packing is faster.
-constexpr StreamingBlocks kDirectStreams[] = {{4, 4096, 64}, {8, 1024, 128}, {48, 1024, 256}};
 
 /// False if a has too many rows.
 bool choose_streaming_blocks(MatmulConfig& config, int m, const MatmulKernels& kernels,
@@ -138,7 +138,7 @@ struct Chooser {
     // A b that stays in the L2 cache, with rows that share pages, need not be packed (256: 96.8 % of peak instead of
     // 94.6; 2048 columns of 64: 86 instead of 91).
     *is_best = n() < 512 && n() * std::max(p.k, 1) * kernels.element_bytes <= l2_bytes * 5 / 8;
-    if (*is_best || n() < m()) return c;
+    if (*is_best || n() <= m()) return c;
     MatmulConfig stream = base();
     stream.packs_b = false;
     stream.block_m = whole(m(), kernels.tile_rows);
@@ -162,7 +162,10 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
     if (std::find(found.begin(), found.end(), c) == found.end()) found.push_back(c);
   };
   const MatmulConfig columns = chooser.columns(), rows = chooser.rows();
-  const MatmulConfig best = p.m > p.n ? rows : columns;
+  // With many rows packing b ahead costs little, and a task's rows of a stay on few pages (2048, small pages: 111
+  // GFLOP/s instead of 106).
+  constexpr int kManyRows = 1024;
+  const MatmulConfig best = p.m >= p.n || p.m >= kManyRows ? rows : columns;
   if (kernels.takes_rows_of_b && chooser.has_rows_of_b()) {
     bool is_best = false;
     const MatmulConfig direct = chooser.direct(best, &is_best);
