@@ -8,7 +8,7 @@ import torch
 from fovea import _core
 from fovea._frameworks import lengths, lse_shape
 from fovea._options import Options
-from fovea.errors import InvalidArgument, InvalidType, with_field
+from fovea.errors import InvalidArgument, InvalidType, Unsupported, with_field
 
 _HAS_TABLE = hasattr(torch.Tensor, "__dlpack_c_exchange_api__")  # PyTorch 2.10
 _TAKEN = (torch.float32, torch.float16, torch.bfloat16)
@@ -110,16 +110,20 @@ def current_stream(like) -> int | None:
 
 
 def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
+    if torch.compiler.is_compiling() and not (out is None and lse_out is None and stream is None):
+        raise with_field(
+            Unsupported("out, lse_out and stream are not implemented under torch.compile; leave them out"), "out"
+        )
     options = options.with_arrays(lambda name, given: _lengths(name, given, q))
     q, k, v = _cast_for_autocast((q, k, v))
     _check(q, k, v)
     if out is not None or lse_out is not None or stream is not None:
         return _attention_into(q, k, v, options, return_lse, out, lse_out, stream)
-    if torch.compiler.is_compiling() or _is_traced(q, k, v):
+    if torch.compiler.is_compiling() or (_is_traced(q, k, v) and not _is_differentiated()):
         from fovea import _torch_ops
 
         o, lse = _torch_ops.attention(q, k, v, options)
-    elif torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
+    elif _is_differentiated() or (torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))):
         o, lse = _Attention.apply(q, k, v, options)
     else:
         o, lse = forward(q, k, v, options)
@@ -136,12 +140,16 @@ class _Attention(torch.autograd.Function):
     """Eager gradients; differentiable again, as backward is made of PyTorch's own operations."""
 
     @staticmethod
-    def forward(ctx, q, k, v, options: Options):
-        o, lse = forward(q, k, v, options)
-        ctx.save_for_backward(q, k, v, o, lse)
-        ctx.options = options
+    def forward(q, k, v, options: Options):
+        from fovea import _torch_ops
+
+        return _torch_ops.attention(q, k, v, options) if _is_traced(q, k, v) else forward(q, k, v, options)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        q, k, v, ctx.options = inputs
+        ctx.save_for_backward(q, k, v, *output)
         ctx.set_materialize_grads(False)
-        return o, lse
 
     @staticmethod
     def backward(ctx, grad_o, grad_lse):
@@ -159,6 +167,12 @@ def _is_traced(*tensors) -> bool:
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
     )
+
+
+def _is_differentiated() -> bool:
+    """Whether the innermost transform is torch.func.grad or vjp: those take autograd functions, not operators'."""
+    innermost = torch._C._functorch.peek_interpreter_stack()
+    return innermost is not None and innermost.key() == torch._C._functorch.TransformType.Grad
 
 
 def _attention_into(q, k, v, options: Options, return_lse, out, lse_out, stream):

@@ -45,7 +45,8 @@ def _unpacked(config: str) -> MatmulConfig | None:
     if not config:
         return None
     *sizes, persistent, kernel = config.split(",")
-    return MatmulConfig(*map(int, sizes), None if not persistent else persistent == "True", kernel)
+    numbers = dict(zip(MatmulConfig._fields, map(int, sizes)))
+    return MatmulConfig(**numbers, persistent=None if not persistent else persistent == "True", kernel=kernel)
 
 
 def _into(a, b, c, bias, options: MatmulOptions, out, dtype, stream):

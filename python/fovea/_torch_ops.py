@@ -54,6 +54,13 @@ def pack(o: Options) -> tuple:
     )
 
 
+def _config(text: str) -> AttentionConfig | None:
+    if not text:
+        return None
+    block_q, block_k, stages, warps, kernel = text.split(",")
+    return AttentionConfig(int(block_q), int(block_k), int(stages), int(warps), kernel)
+
+
 def unpack(packed: tuple) -> Options:
     (
         seq_lens_q,
@@ -72,7 +79,6 @@ def unpack(packed: tuple) -> Options:
         math,
         config,
     ) = packed
-    parts = config.split(",") if config else None
     return Options(
         causal,
         None if left is None and right is None else (left, right),
@@ -87,7 +93,7 @@ def unpack(packed: tuple) -> Options:
         layout,
         alignment,
         math,
-        AttentionConfig(*(int(part) for part in parts[:4]), parts[4]) if parts else None,
+        _config(config),
     )
 
 

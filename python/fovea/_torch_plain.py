@@ -134,15 +134,8 @@ def backward(grad_o, grad_lse, q, k, v, o, lse, options: Options):
     """Gradients of q, k and v in their layout."""
     if options.layout != "thd":
         layout = options.layout
-        found = backward_padded(
-            *(None if x is None else _heads_first(x, layout) for x in (grad_o,)),
-            grad_lse,
-            *(_heads_first(x, layout) for x in (q, k, v, o)),
-            lse,
-            options,
-            options.seq_lens_q,
-            options.seq_lens_k,
-        )
+        grad, q, k, v, o = (_heads_first(x, layout) for x in (grad_o, q, k, v, o))
+        found = backward_padded(grad, grad_lse, q, k, v, o, lse, options, options.seq_lens_q, options.seq_lens_k)
         return tuple(_heads_first(x, layout).contiguous() for x in found)
     grads = tuple(torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q, k, v))
     offsets_q, offsets_k = options.cu_seqlens_q.tolist(), options.cu_seqlens_k.tolist()

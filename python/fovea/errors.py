@@ -2,6 +2,8 @@
 """The errors of a call. Each is also the built-in type that one would catch, tells the field at fault in `.field`, and
 says what it got, what it wanted and the way out."""
 
+from typing import TypeVar
+
 
 class Error(Exception):
     """Base of all errors of Fovea. field: the argument at fault ("q", "window_left"), or ""."""
@@ -33,6 +35,9 @@ class InternalError(Error, RuntimeError):
     """A bug in Fovea, or a failure of the machine such as no memory."""
 
 
-def with_field(error: Error, field: str) -> Error:
+_AnyError = TypeVar("_AnyError", bound=Error)
+
+
+def with_field(error: _AnyError, field: str) -> _AnyError:
     error.field = field
     return error

@@ -304,3 +304,23 @@ def test_bfloat16_reference_reads_exact_values():
     np.testing.assert_allclose(
         fovea.reference_attention(q, k, v).numpy(), plain_attention(*as_float)[0], rtol=1e-6, atol=1e-7
     )
+
+
+def test_function_transforms():
+    q, k, v = tensors()
+    ours = torch.func.grad(lambda q: fovea.attention(q, k, v, causal=True).square().sum())(q)
+    q.requires_grad_()
+    expected = torch.autograd.grad(fovea.attention(q, k, v, causal=True).square().sum(), q)[0]
+    assert torch.equal(ours, expected)
+    q = q.detach()
+    each = torch.func.vmap(lambda q, k, v: fovea.attention(q[None], k[None], v[None])[0])(q, k, v)
+    assert torch.equal(each, fovea.attention(q, k, v))
+
+
+def test_places_to_write_are_not_for_compiled_calls():
+    torch._dynamo.reset()
+    q, k, v = tensors()
+    with pytest.raises(Exception, match="not implemented under torch.compile"):
+        torch.compile(lambda q, o: fovea.attention(q, k, v, out=o), fullgraph=True, backend="eager")(
+            q, torch.empty_like(q)
+        )

@@ -128,5 +128,6 @@ def compose_block_masks(mask1: BlockMask, mask2: BlockMask, operation: str = "in
     if operation not in ("intersect", "union"):
         raise invalid("operation", f'Unknown operation: {operation}; must be "intersect" or "union"')
     rule = (_both if operation == "intersect" else _either)(mask1.sees, mask2.sees)
-    extent = tuple(min(a, b) for a, b in zip(mask1.extent(), mask2.extent()))
+    (rows1, keys1), (rows2, keys2) = mask1.extent(), mask2.extent()
+    extent = (min(rows1, rows2), min(keys1, keys2))
     return _block_mask(rule, extent, mask1.query_block_size, mask1.key_block_size, "composed")
