@@ -49,6 +49,14 @@ TEST(MatmulCommand, experiment_marks_the_models_pick_and_its_loss) {
   EXPECT_NE(chart.out.find("% below the best tile of 3"), std::string::npos) << chart.out;
 }
 
+TEST(MatmulCommand, random_shapes_say_how_often_the_pick_is_good) {
+  const nlohmann::json document =
+      json_of(run_fovea("experiment --random 3 --dtype fp32 --seconds 0.001 --threads 1 --json"));
+  ASSERT_EQ(document["rows"].size(), 3u);
+  EXPECT_GE(document["rows"][0]["candidates"], 1);
+  EXPECT_LE(document["within_5_percent"], 3);
+}
+
 TEST(MatmulCommand, tune_is_found_by_the_next_process) {
   char name[] = "/tmp/fovea_tune_XXXXXX";
   const std::string cache = mkdtemp(name);

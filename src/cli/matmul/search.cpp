@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "base/check.h"
 #include "cli/matmul/commands.h"
 #include "cli/matmul/options.h"
+#include "cli/random_inputs.h"
 #include "cli/terminal.h"
 #include "problem/describe_matmul.h"
 
@@ -23,6 +25,7 @@ struct SearchOptions {
   MatmulCommandOptions call;
   std::string device = "cpu";
   double seconds = 0.1;
+  int random = 0;
 };
 
 Device parse_device(const std::string& name) {
@@ -182,7 +185,67 @@ void print_chart(const Terminal& terminal, const MatmulCallShape& call, const st
   fmt::print("\nThe cost model's pick is {:.1f} % below the best tile of {}.\n", 100 * loss, timings.size());
 }
 
+/// Sizes from 1 to 8192, as many between 1 and 2 as between 4096 and 8192; half of them even multiples of 64. Products
+/// of more than most_flops are passed over.
+std::vector<MatmulShape> random_shapes(int count, std::uint64_t seed, double most_flops) {
+  Random random(seed);
+  const auto size = [&random] {
+    const double log2 = 13.0 * static_cast<double>(random.next() >> 11) * 0x1p-53;
+    const int any = static_cast<int>(std::exp2(log2));
+    return random.next() % 2 == 0 && any > 64 ? any / 64 * 64 : any;
+  };
+  std::vector<MatmulShape> shapes;
+  while (static_cast<int>(shapes.size()) < count) {
+    const MatmulShape s = {1, size(), size(), size()};
+    if (2.0 * s.m * s.n * s.k <= most_flops) shapes.push_back(s);
+  }
+  return shapes;
+}
+
+/// The cost model's pick beside the kernel's other candidates, over many shapes.
+int run_random(const SearchOptions& options, bool json) {
+  constexpr double kWithin = 0.05;
+  const bool is_gpu = parse_device(options.device).kind == DeviceKind::kCUDA;
+  Runtime runtime(runtime_options(options.call.machine));
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  Progress progress("experiment", options.random);
+  int within = 0;
+  for (const MatmulShape& shape : random_shapes(options.random, options.call.seed, is_gpu ? 1e12 : 2e9)) {
+    progress.show(static_cast<int>(rows.size()) + 1, to_string(shape));
+    const MatmulCallShape call = resolve_on(options, shape);
+    const auto timings = matmul_time(runtime, call.tensors, call.options,
+                                     matmul_candidates(runtime, call.tensors, call.options), options.seconds);
+    const int best = fastest(timings);
+    const double loss =
+        best < 0 ? 1.0
+                 : 1.0 - timings[static_cast<std::size_t>(best)].seconds / std::max(timings.front().seconds, 1e-12);
+    within += loss <= kWithin;
+    rows.push_back({{"shape", to_string(shape)},
+                    {"candidates", timings.size()},
+                    {"pick", tile_text(timings.front().tile)},
+                    {"best", best < 0 ? std::string() : tile_text(timings[static_cast<std::size_t>(best)].tile)},
+                    {"gflops", gflops(call, timings.front().seconds)},
+                    {"loss", loss}});
+  }
+  progress.finish();
+  if (json) {
+    fmt::print("{}\n",
+               nlohmann::ordered_json{{"shapes", rows.size()}, {"within_5_percent", within}, {"rows", rows}}.dump(1));
+    return kDone;
+  }
+  std::stable_sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) { return a["loss"] > b["loss"]; });
+  fmt::print("the picks that lose most:\n");
+  for (std::size_t i = 0; i < std::min<std::size_t>(rows.size(), 10); ++i) {
+    fmt::print("{:<20} {:>5.1f} %  {} instead of {}\n", rows[i]["shape"].get<std::string>(),
+               100 * rows[i]["loss"].get<double>(), rows[i]["pick"].get<std::string>(),
+               rows[i]["best"].get<std::string>());
+  }
+  fmt::print("\n{} of {} picks are within 5 % of the best candidate.\n", within, rows.size());
+  return kDone;
+}
+
 int run_experiment(const SearchOptions& options, bool json) {
+  if (options.random > 0) return run_random(options, json);
   Runtime runtime(runtime_options(options.call.machine));
   nlohmann::ordered_json document = nlohmann::ordered_json::array();
   for (const MatmulShape& shape : resolve_shapes(options.call, {{1, 1024, 1024, 1024}})) {
@@ -250,10 +313,14 @@ void add_experiment(CLI::App& app, Invocation& invocation) {
   CLI::App* command =
       app.add_subcommand("experiment", "Block sizes of a matrix product: table, chart, the model's pick");
   const auto options = add_search_options(*command, invocation);
+  command->add_option("--random", options->random, "Instead: the pick beside the other candidates, for N random shapes")
+      ->type_name("N")
+      ->check(CLI::PositiveNumber);
   command->footer(
       "Examples:\n"
       "  fovea experiment --shape 1024x1024x1024 --dtype fp32\n"
       "  fovea experiment --shape 512x512x512 --block-m 64,128 --block-n 64,256 --block-k 128,512\n"
+      "  fovea experiment --random 200 --dtype fp32 --threads 1\n"
       "  fovea experiment --shape 4096x4096x4096 --device cuda");
   command->callback([options, &invocation] {
     invocation.action = [options, &invocation] { return run_experiment(*options, invocation.json); };
