@@ -50,4 +50,14 @@ struct MatmulConfig {
   friend constexpr bool operator==(const MatmulConfig&, const MatmulConfig&) = default;
 };
 
+/// Shared memory of matmul_sm80: the stages of a and b.
+constexpr int matmul_sm80_shared_bytes(const MatmulConfig& c) {
+  return 2 * c.stages * c.block_k * (c.block_m + c.block_n);
+}
+
+/// Shared memory of matmul_fp32: two stages of a and b as floats, in padded rows.
+constexpr int matmul_fp32_shared_bytes(const MatmulConfig& c) {
+  return 2 * 4 * c.block_k * (c.block_m + 4 + c.block_n + 4);
+}
+
 }  // namespace fovea

@@ -12,7 +12,7 @@ inline constexpr int kSm90SharedBytes = 227 * 1024;  // that a block may have
 struct MatmulSm90Layout {
   int a_bytes, b_bytes;  // of one stage
   int a, b, store, full, empty;
-  int store_columns, store_bytes, store_buffers;  // per warpgroup; 0 where d is not stored by the copy engine
+  int store_columns, store_bytes, store_buffers;  // per warp; 0 where d is not stored by the copy engine
   int total_bytes;                                // with the slack to align
 };
 
@@ -34,13 +34,13 @@ constexpr MatmulSm90Layout matmul_sm90_layout(const MatmulConfig& c) {
   int end = l.store;
   if (matmul_sm90_stores_by_tma(c) && groups > 0) {
     l.store_columns = c.block_n % 64 == 0 ? 64 : 32;
-    l.store_bytes = 64 * 2 * l.store_columns;
+    l.store_bytes = 16 * 2 * l.store_columns;
     // As many as one tile needs, if they fit beside the stages; two at least.
     l.store_buffers = max_of(c.block_m / 64 / groups * (c.block_n / l.store_columns), 1);
-    while (l.store_buffers > 2 && end + groups * l.store_buffers * l.store_bytes > kSm90SharedBytes - 2048) {
+    while (l.store_buffers > 2 && end + c.warps * l.store_buffers * l.store_bytes > kSm90SharedBytes - 2048) {
       --l.store_buffers;
     }
-    end += groups * l.store_buffers * l.store_bytes;
+    end += c.warps * l.store_buffers * l.store_bytes;
   }
   if (c.split == SplitKind::kCluster) {
     const bool along_m = c.d_order == MatrixOrder::kColumnMajor;

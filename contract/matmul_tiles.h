@@ -25,4 +25,19 @@ HOST_DEVICE constexpr MatmulTilePlace tile_at(const MatmulSchedule& s, int index
   return {first + place - n * rows, n, batch};
 }
 
+/// A tile and the steps of k that one block adds up.
+struct MatmulTilePart {
+  MatmulTilePlace tile;
+  int split;
+  int k_begin, k_end;
+};
+
+/// Where k is split through the workspace: block index counts the splits of a tile one after the other.
+HOST_DEVICE constexpr MatmulTilePart part_at(const MatmulSchedule& s, int index, int k) {
+  if (s.num_splits == 1) return {tile_at(s, index), 0, 0, k};
+  const int split = index % s.num_splits;
+  const int begin = min_of(split * s.k_per_split, k);
+  return {tile_at(s, index / s.num_splits), split, begin, min_of(begin + s.k_per_split, k)};
+}
+
 }  // namespace fovea

@@ -4,6 +4,7 @@
 
 #include "contract/matmul_args.h"
 #include "contract/matmul_config.h"
+#include "contract/matmul_tiles.h"
 #include "kernels/tile/convert.cuh"
 
 namespace fovea {
@@ -11,8 +12,8 @@ namespace fovea {
 template <Activation activation>
 __device__ inline float activate(float x) {
   if constexpr (activation == Activation::kRelu) return x > 0.0f || x != x ? x : 0.0f;
-  if constexpr (activation == Activation::kGelu) return 0.5f * x * (1.0f + erff(x * 0.70710678f));
-  if constexpr (activation == Activation::kSilu) return x / (1.0f + __expf(-x));
+  if constexpr (activation == Activation::kGelu) return 0.5f * x * erfcf(x * -0.70710678f);
+  if constexpr (activation == Activation::kSilu) return x / (1.0f + expf(-x));
   return x;
 }
 
@@ -83,6 +84,19 @@ __device__ inline void store_finished(const MatmulArgs& args, const MatmulOffset
 #pragma unroll
   for (int i = 0; i < count; ++i) {
     if (i < left) d[i * stride] = value(i);
+  }
+}
+
+/// Unfinished sums to the workspace, for merge.cuh.
+template <int count>
+__device__ inline void store_partial(const MatmulArgs& args, const MatmulTilePart& part, int row, int column,
+                                     const float (&sum)[count]) {
+  if (row >= args.m) return;
+  const Int64 line = (static_cast<Int64>(part.split) * args.batch + part.tile.batch) * args.m + row;
+  float* to = args.schedule.partial + line * args.n + column;
+#pragma unroll
+  for (int i = 0; i < count; ++i) {
+    if (column + i < args.n) to[i] = sum[i];
   }
 }
 

@@ -225,45 +225,46 @@ __device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, i
   release<c>(work, last, thread);
 }
 
-/// Through shared memory and the copy engine: 64 rows by a chunk of columns at a time, under the swizzle of the map.
+/// Through shared memory and the copy engine, 16 rows by a chunk of columns at a time: every warp for itself, so that
+/// no warp waits for another. The swizzle is the map's.
 template <MatmulConfig c>
 __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_map, unsigned shared, int group,
                                      int thread, int row, int column, int batch,
                                      const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
-  constexpr int kColumns = K::kLayout.store_columns, kChunks = kColumns / 8;
+  constexpr int kColumns = K::kLayout.store_columns, kChunks = kColumns / 8, kParts = c.block_n / kColumns;
   constexpr int kBuffers = K::kLayout.store_buffers;
   const MatmulOffsets from = matmul_offsets(args, batch);
-  const int lane = thread % 32, warp = thread / 32;
-  const int tile_row = 16 * warp + lane % 16;  // that this lane addresses
   const BoxPlace place = batch_place(args, args.d_stride_batch, batch);
-  const unsigned buffers = shared + K::kLayout.store + group * kBuffers * K::kLayout.store_bytes;
+  const int lane = thread % 32, warp = thread / 32;
+  const int tile_row = lane % 16;  // that this lane addresses
+  const int flip = kChunks == 8 ? tile_row % 8 : tile_row / 2 % 4;
+  const unsigned buffers = shared + K::kLayout.store + (4 * group + warp) * kBuffers * K::kLayout.store_bytes;
 #pragma unroll
   for (int i = 0; i < K::kBlocks; ++i) {
+    const int first_row = row + 64 * (group * K::kBlocks + i) + 16 * warp;
 #pragma unroll
-    for (int part = 0; part < c.block_n / kColumns; ++part) {
-      const unsigned buffer = buffers + (i * (c.block_n / kColumns) + part) % kBuffers * K::kLayout.store_bytes;
-      if (thread == 0) cp_async_bulk_wait_group_read<kBuffers - 1>();
-      bar_sync(2 + group, 128);
+    for (int part = 0; part < kParts; ++part) {
+      const unsigned buffer = buffers + (i * kParts + part) % kBuffers * K::kLayout.store_bytes;
+      if (lane == 0) cp_async_bulk_wait_group_read<kBuffers - 1>();
+      __syncwarp();
 #pragma unroll
       for (int j = 0; j < kColumns / 16; ++j) {
         const float* s = &sums[i][part * kColumns / 2 + 8 * j];
-        const int pair_row = row + 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4;
         const int pair_column = column + part * kColumns + 16 * j + 2 * (lane % 4);
         unsigned packed[4];
 #pragma unroll
         for (int q = 0; q < 4; ++q) {
-          packed[q] = finish_pair<c>(args, from, pair_row + q % 2 * 8, pair_column + q / 2 * 8, s[2 * q], s[2 * q + 1]);
+          packed[q] = finish_pair<c>(args, from, first_row + lane / 4 + q % 2 * 8, pair_column + q / 2 * 8, s[2 * q],
+                                     s[2 * q + 1]);
         }
-        const int flip = kChunks == 8 ? tile_row % 8 : tile_row / 2 % 4;
         stmatrix_x4(buffer + tile_row * (2 * kColumns) + ((2 * j + lane / 16) ^ flip) * 16, packed[0], packed[1],
                     packed[2], packed[3]);
       }
       fence_proxy_async();
-      bar_sync(2 + group, 128);
-      if (thread == 0) {
-        cp_async_bulk_tensor_5d_store(
-            d_map, buffer, {column + part * kColumns, row + 64 * (group * K::kBlocks + i), place.z, place.u, place.v});
+      __syncwarp();
+      if (lane == 0) {
+        cp_async_bulk_tensor_5d_store(d_map, buffer, {column + part * kColumns, first_row, place.z, place.u, place.v});
         cp_async_bulk_commit_group();
       }
     }
@@ -384,7 +385,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
   RingPlace<c.stages> place;
   if (group < 0) {
     if constexpr (K::kWarpgroups == 2) setmaxnreg_dec<40>();
-    if constexpr (K::kWarpgroups == 3) setmaxnreg_dec<32>();
+    if constexpr (K::kWarpgroups == 3) setmaxnreg_dec<40>();
     for (int index = work.first; index < work.count; index += work.stride) {
       if (thread == 0) produce<c>(args, a_map, b_map, work, tile_at(args.schedule, index), shared, place);
       if constexpr (K::kSplits > 1) {
@@ -396,7 +397,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     __syncwarp();
   } else {
     if constexpr (K::kWarpgroups == 2) setmaxnreg_inc<232>();
-    if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<160>();
+    if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<152>();
     for (int index = work.first; index < work.count; index += work.stride) {
       const MatmulTilePlace tile = tile_at(args.schedule, index);
       const int row = work.row_of(tile), column = work.column_of(tile);
@@ -416,7 +417,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
       }
     }
     if constexpr (K::kStoresByTma) {
-      if (thread == 0) cp_async_bulk_wait_group_read<0>();
+      if (thread % 32 == 0) cp_async_bulk_wait_group_read<0>();
     }
   }
   // Blocks of the cluster may still write into this one's shared memory.

@@ -29,11 +29,21 @@ __device__ inline float to_float(Element<dtype> x) {
   }
 }
 
+/// To the nearest bf16, ties to even; a NaN stays one. For GPUs that have no instruction for it.
+__device__ inline unsigned round_to_bf16(float x) {
+  const unsigned bits = static_cast<unsigned>(__float_as_int(x));
+  return x != x ? bits >> 16 | 0x40u : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+
 /// Two floats to two 16-bit elements, low in the low half.
 template <DType dtype>
 __device__ inline unsigned pack(float low, float high) {
   if constexpr (dtype == DType::kBF16) {
+#if __CUDA_ARCH__ >= 800
     return cvt_rn_bf16x2(high, low);
+#else
+    return round_to_bf16(low) | round_to_bf16(high) << 16;
+#endif
   } else {
 #if __CUDA_ARCH__ >= 800
     return cvt_rn_f16x2(high, low);

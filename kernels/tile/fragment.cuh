@@ -21,12 +21,13 @@ struct FragmentPattern {
   static constexpr int kGroups = Layout::kPeriod / 2;  // 16-column blocks after which the swizzle repeats
   unsigned offset[kGroups];
 
-  __device__ explicit FragmentPattern(int lane) {
+  /// first: 16-column block that at(i, 0) stands for.
+  __device__ explicit FragmentPattern(int lane, int first = 0) {
     const int second = lane / 8 % 2, later = lane / 16;
     const int row = lane % 8 + 8 * (order == BlockOrder::kRowsFirst ? second : later);
     const int half = order == BlockOrder::kRowsFirst ? later : second;
 #pragma unroll
-    for (int i = 0; i < kGroups; ++i) offset[i] = Layout::offset_bytes(row, 2 * i + half);
+    for (int i = 0; i < kGroups; ++i) offset[i] = Layout::offset_bytes(row, 2 * (first + i) + half);
   }
   __device__ unsigned at(int row_block, int column_block) const {
     return offset[column_block % kGroups] + row_block * (16 * Layout::kRowBytes) +

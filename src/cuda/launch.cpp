@@ -21,7 +21,30 @@ unsigned fill_attributes(CUlaunchAttribute (&attributes)[2], const LaunchConfig&
   return n;
 }
 
+CUlaunchConfig native_config(const LaunchConfig& config, CUlaunchAttribute (&attributes)[2]) {
+  CUlaunchConfig native = {};
+  native.gridDimX = static_cast<unsigned>(config.blocks);
+  native.gridDimY = native.gridDimZ = 1;
+  native.blockDimX = static_cast<unsigned>(config.threads);
+  native.blockDimY = native.blockDimZ = 1;
+  native.sharedMemBytes = static_cast<unsigned>(config.shared_bytes);
+  native.attrs = attributes;
+  native.numAttrs = fill_attributes(attributes, config);
+  return native;
+}
+
 }  // namespace
+
+int max_active_clusters(const Kernel& kernel, const LaunchConfig& config) {
+  const Driver& driver = *kernel.device.driver;
+  const ScopedContext scope(kernel.device);
+  CUlaunchAttribute attributes[2] = {};
+  const CUlaunchConfig native = native_config(config, attributes);
+  int clusters = 0;
+  driver.check(driver.api.cuOccupancyMaxActiveClusters(&clusters, kernel.function, &native),
+               "cuOccupancyMaxActiveClusters", kernel.name);
+  return clusters;
+}
 
 void launch_raw(const Kernel& kernel, const LaunchConfig& config, Stream stream, void** parameters) {
   if (config.blocks == 0) return;
@@ -34,15 +57,8 @@ void launch_raw(const Kernel& kernel, const LaunchConfig& config, Stream stream,
   const CUcontext context = context_of(kernel.device, stream);
   const ScopedContext scope(driver, context);
   CUlaunchAttribute attributes[2] = {};
-  CUlaunchConfig native = {};
-  native.gridDimX = static_cast<unsigned>(config.blocks);
-  native.gridDimY = native.gridDimZ = 1;
-  native.blockDimX = static_cast<unsigned>(config.threads);
-  native.blockDimY = native.blockDimZ = 1;
-  native.sharedMemBytes = static_cast<unsigned>(config.shared_bytes);
+  CUlaunchConfig native = native_config(config, attributes);
   native.hStream = static_cast<CUstream>(stream.handle);
-  native.attrs = attributes;
-  native.numAttrs = fill_attributes(attributes, config);
   // A CUkernel may stand for a CUfunction: the driver then looks up the function of the stream's context.
   const CUfunction function =
       context == kernel.device.primary ? kernel.function : reinterpret_cast<CUfunction>(kernel.kernel);

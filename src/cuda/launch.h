@@ -18,6 +18,9 @@ struct LaunchConfig {
   bool programmatic = false;
 };
 
+/// Clusters of this launch that the GPU runs at the same time; blocks and stream do not matter.
+int max_active_clusters(const Kernel& kernel, const LaunchConfig& config);
+
 /// parameters points to one pointer per kernel parameter. Throws kCuda, or kInvalidArgument "stream" (context_of).
 void launch_raw(const Kernel& kernel, const LaunchConfig& config, Stream stream, void** parameters);
 

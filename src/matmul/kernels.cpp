@@ -6,6 +6,9 @@ namespace fovea {
 std::span<const MatmulKernel* const> matmul_kernels() {
   // Read top to bottom. Where two could do it, the earlier one says in its supports() when it yields.
   static constexpr const MatmulKernel* kKernels[] = {
+      &matmul_sm90,
+      &matmul_sm80,
+      &matmul_fp32,
       &matmul_cpu,
   };
   return kKernels;

@@ -8,6 +8,9 @@
 
 namespace fovea {
 
+extern const MatmulKernel matmul_sm90;
+extern const MatmulKernel matmul_sm80;
+extern const MatmulKernel matmul_fp32;
 extern const MatmulKernel matmul_cpu;
 
 /// In order of preference: the first that supports a problem runs it.

@@ -180,13 +180,15 @@ void fold_rows(Batch& batch, Matrix& b, std::span<Matrix* const> rows) {
 
 int alignment_of(const Matrix& x, DType dtype, const Batch& batch) {
   const auto element = static_cast<std::uint64_t>(size_bytes(dtype));
-  std::uint64_t bits = 16 | reinterpret_cast<std::uintptr_t>(x.data);
+  std::uint64_t bits = 128 | reinterpret_cast<std::uintptr_t>(x.data);
   if (x.rows > 1 && (x.stride_row != 1 || x.stride_col == 1))
     bits |= static_cast<std::uint64_t>(x.stride_row) * element;
   if (x.cols > 1 && x.stride_col != 1) bits |= static_cast<std::uint64_t>(x.stride_col) * element;
   for (int i = 0; i < kMatmulBatchDims; ++i) {
     if (batch.sizes[i] > 1) bits |= static_cast<std::uint64_t>(x.stride_batch[i]) * element;
   }
+  // Rows that lie on each other or run backwards are for kernels that take elements one by one.
+  if ((x.rows > 1 && x.stride_row <= 0) || (x.cols > 1 && x.stride_col <= 0)) bits |= element;
   return static_cast<int>(bits & (~bits + 1));
 }
 
@@ -236,7 +238,10 @@ MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c) {
   p.a_order = a.order(), p.b_order = b.order(), p.d_order = d.order();
   p.a_alignment_bytes = alignment_of(a, p.dtype, batch);
   p.b_alignment_bytes = alignment_of(b, p.dtype, batch);
-  p.d_alignment_bytes = alignment_of(d, p.d_dtype, batch);
+  // The end of a row counts too: the copy engine may store more than the last element of one that ends elsewhere.
+  const Int64 row_bytes = (p.d_order == MatrixOrder::kColumnMajor ? d.rows : d.cols) * size_bytes(p.d_dtype);
+  p.d_alignment_bytes =
+      std::min(alignment_of(d, p.d_dtype, batch), static_cast<int>((row_bytes | 128) & -(row_bytes | 128)));
   args.a = matrix_args(a), args.b = matrix_args(b);
   args.d = d.data, args.d_stride_row = d.stride_row, args.d_stride_col = d.stride_col;
   std::copy(d.stride_batch, d.stride_batch + kMatmulBatchDims, args.d_stride_batch);

@@ -34,10 +34,10 @@ struct MatmulProblem {
   float alpha = 1.0f;
   float beta = 0.0f;
   bool deterministic = true;
-  /// The largest power of two up to 16 that divides the address and every stride but the one of 1, in bytes.
-  int a_alignment_bytes = 16;
-  int b_alignment_bytes = 16;
-  int d_alignment_bytes = 16;  // of d and c
+  /// The largest power of two up to 128 that divides the address and every stride but the one of 1, in bytes.
+  int a_alignment_bytes = 128;
+  int b_alignment_bytes = 128;
+  int d_alignment_bytes = 128;  // of d and c, and of the length of a row (column) of d
 
   friend bool operator==(const MatmulProblem&, const MatmulProblem&) = default;
 };

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// The card of kernels/matmul/matmul_sm80.cuh: fp16 and bf16 by mma.sync, from Turing (fp16) to Blackwell.
+#include <fmt/format.h>
+
+#include "base/check.h"
+#include "matmul/kernels.h"
+#include "matmul/simple_gpu_matmul.h"
+
+namespace fovea {
+namespace {
+
+constexpr SimpleGpuMatmul kKernel = {"matmul_sm80", "kernels/matmul/matmul_sm80.cuh", matmul_sm80_shared_bytes};
+
+struct Tile {
+  int block_m, block_n, block_k, stages, warps, warps_m;
+};
+constexpr Tile kTiles[] = {{128, 128, 32, 4, 4, 2},
+                           {128, 64, 32, 4, 4, 2},
+                           {64, 128, 32, 4, 4, 2},
+                           {64, 64, 32, 4, 4, 2},
+                           {32, 64, 64, 4, 4, 2}};
+
+Support supports(const MatmulProblem& p, const DeviceInfo& device) {
+  if (const Support s = supports_gpu_matmul(p, device); !s) return s;
+  if (p.dtype == DType::kF32) return Support::no("multiplies fp16 and bf16");
+  if (p.dtype == DType::kBF16 && !device.has_bf16_mma) return Support::no("multiplies bf16 from sm_80 on");
+  return Support::yes();
+}
+
+/// A tile's products at the rate of the matrix units, and what its copies add where tiles are small.
+double clk_per_step(const MatmulConfig& c) {
+  const double product = c.block_m * c.block_n * c.block_k / 1024.0;
+  const double copies = 2.0 * (c.block_m + c.block_n) * c.block_k / 32;
+  return product + 0.5 * copies;
+}
+
+std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& device) {
+  std::vector<MatmulConfig> configs;
+  for (const Tile& t : kTiles) {
+    MatmulConfig c = gpu_matmul_config(p, false);
+    c.block_m = t.block_m, c.block_n = t.block_n, c.block_k = t.block_k;
+    c.stages = device.has_cp_async ? t.stages : 2;
+    c.warps = t.warps, c.warps_m = t.warps_m, c.blocks_per_sm = 1;
+    if (matmul_sm80_shared_bytes(c) <= device.shared_per_block_bytes) configs.push_back(c);
+  }
+  return simple_candidates(p, device, configs, clk_per_step);
+}
+
+MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& device, const MatmulConfig& wanted) {
+  MatmulConfig c = wanted;
+  const auto need = [&](bool ok, const char* field, int got, std::string_view rule) {
+    check(ok, ErrorCode::kInvalidArgument, "tile", "{} is {}, must be {} (matmul_sm80 on {})", field, got, rule,
+          device.name);
+  };
+  need(c.warps >= 1 && c.warps <= 16, "warps", c.warps, "1 to 16");
+  if (c.warps_m < 1 || c.warps % c.warps_m != 0) c.warps_m = c.warps % 2 == 0 ? 2 : 1;
+  const int warps_n = c.warps / c.warps_m;
+  need(c.block_m >= 16 && c.block_m % (16 * c.warps_m) == 0, "block_m", c.block_m,
+       fmt::format("a multiple of {} (16 rows for each of {} warps)", 16 * c.warps_m, c.warps_m));
+  need(c.block_n >= 16 && c.block_n % (16 * warps_n) == 0, "block_n", c.block_n,
+       fmt::format("a multiple of {} (16 columns for each of {} warps)", 16 * warps_n, warps_n));
+  need(c.block_k >= 16 && c.block_k % 16 == 0, "block_k", c.block_k, "a multiple of 16");
+  const int sums = c.block_m / c.warps_m * (c.block_n / warps_n) / 32;
+  need(sums <= 128, "block_m * block_n", c.block_m * c.block_n,
+       fmt::format("at most {} with {} warps: 128 registers of a thread for sums", 128 * 32 * c.warps, c.warps));
+  if (!device.has_cp_async) c.stages = 2;
+  need(c.stages >= 2 && c.stages <= 8, "stages", c.stages, "2 to 8");
+  need(c.cluster_m * c.cluster_n == 1, "cluster", c.cluster_m * c.cluster_n, "1 x 1");
+  need(c.num_splits >= 1 && c.num_splits <= 64, "num_splits", c.num_splits, "1 to 64");
+  need(!c.is_persistent, "persistent", 1, "false: a block computes one tile");
+  return prepare_simple_matmul(runtime, kKernel, device, c);
+}
+
+void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& args, Stream stream) {
+  run_simple_matmul(runtime, plan, args, stream);
+}
+
+}  // namespace
+
+const MatmulKernel matmul_sm80 = {"matmul_sm80", supports, candidates, prepare, run};
+
+}  // namespace fovea

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// The card of kernels/matmul/matmul_sm90.cuh: fp16 and bf16 on Hopper, operands through the copy engine.
+#include "contract/matmul_sm90.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "contract/matmul_tiles.h"
+#include "cuda/launch.h"
+#include "cuda/tensor_map.h"
+#include "matmul/gpu_matmul.h"
+#include "matmul/kernels.h"
+#include "matmul/matmul_sm90_cost.h"
+#include "problem/describe_matmul.h"
+#include "runtime.h"
+
+namespace fovea {
+namespace {
+
+struct LoadedSm90 {
+  std::shared_ptr<const cuda::Kernel> kernel;
+  int slots = 0;  // clusters that run at the same time
+};
+
+Support supports(const MatmulProblem& p, const DeviceInfo& device) {
+  if (const Support s = supports_gpu_matmul(p, device); !s) return s;
+  if (!device.has_wgmma) return Support::no("needs wgmma, which is in compute capability 9.0 only");
+  if (p.dtype == DType::kF32) return Support::no("multiplies fp16 and bf16");
+  if (p.k == 0) return Support::no("needs k of at least 1");
+  for (const auto& [name, order, alignment] :
+       {std::tuple{"a", p.a_order, p.a_alignment_bytes}, {"b", p.b_order, p.b_alignment_bytes}}) {
+    if (order == MatrixOrder::kStrided) return Support::no(fmt::format("needs a stride of 1 in {}", name));
+    if (alignment < 16) {
+      return Support::no(
+          fmt::format("the copy engine needs rows of {} at multiples of 16 bytes; they are at multiples "
+                      "of {}",
+                      name, alignment));
+    }
+  }
+  return Support::yes();
+}
+
+MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& device, const MatmulConfig& wanted) {
+  const MatmulConfig c = sm90_fitted(wanted);
+  const std::string illegal = sm90_illegal(c);
+  check(illegal.empty(), ErrorCode::kInvalidArgument, "tile", "{} (matmul_sm90 on {})", illegal, device.name);
+  jit::Unit unit;
+  unit.entry = "matmul_sm90";
+  unit.header = "kernels/matmul/matmul_sm90.cuh";
+  unit.config = source_of(c);
+  unit.parameters =
+      "const __grid_constant__ MatmulArgs args, const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap "
+      "b, const __grid_constant__ TensorMap d";
+  unit.body = "matmul_sm90<config>(args, a, b, d);";
+  unit.threads = 128 + 32 * c.warps;
+  PreparedMatmul prepared = prepare_gpu_matmul(runtime, device, unit, c, matmul_sm90_layout(c).total_bytes);
+  auto loaded = std::make_shared<LoadedSm90>();
+  loaded->slots = sm90_slots(c, device.num_sms);
+  if (prepared.loaded) {
+    const int cluster = c.cluster_m * c.cluster_n * c.num_splits;
+    const cuda::LaunchConfig one = {.blocks = cluster,
+                                    .threads = unit.threads,
+                                    .shared_bytes = prepared.plan.launch.shared_bytes,
+                                    .cluster = cluster};
+    if (cluster > 1) loaded->slots = std::max(1, cuda::max_active_clusters(*prepared.loaded, one));
+    loaded->kernel = prepared.loaded;
+  }
+  prepared.plan.detail = fmt::format(
+      "{} x {} x 64, {} stages, {} warps{}{}{}", c.block_m, c.block_n, c.stages, c.warps,
+      c.cluster_m * c.cluster_n > 1 ? fmt::format(", cluster {} x {}", c.cluster_m, c.cluster_n) : "",
+      c.num_splits > 1 ? fmt::format(", k in {} parts", c.num_splits) : "", c.swaps_ab ? ", as d^T = b^T a^T" : "");
+  prepared.plan.state = std::move(loaded);
+  return std::move(prepared.plan);
+}
+
+/// One matrix and its batch as five dimensions. x runs along the stride of 1.
+cuda::TensorMap map_of(const cuda::Driver& driver, const MatmulArgs& args, const void* data, DType dtype,
+                       Int64 extent_x, Int64 extent_y, Int64 stride_y, const Int64 (&stride_batch)[kMatmulBatchDims],
+                       int box_x, int box_y, cuda::Swizzle swizzle) {
+  cuda::TensorMapShape shape;
+  shape.data = data;
+  shape.dtype = dtype;
+  shape.rank = 5;
+  shape.extent[0] = extent_x;
+  shape.extent[1] = extent_y;
+  shape.box[0] = box_x;
+  shape.box[1] = box_y;
+  const std::int64_t element = size_bytes(dtype);
+  shape.stride_bytes[1] = extent_y > 1 ? stride_y * element : 16;
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    const int from = kMatmulBatchDims - 1 - i;  // innermost first
+    const bool moves = args.batch_sizes[from] > 1 && stride_batch[from] != 0;
+    shape.extent[2 + i] = moves ? args.batch_sizes[from] : 1;
+    shape.stride_bytes[2 + i] = moves ? stride_batch[from] * element : 16;
+    shape.box[2 + i] = 1;
+  }
+  shape.swizzle = swizzle;
+  // Rows that begin inside a line would bring lines that nobody asked for.
+  shape.l2_promotion = shape.stride_bytes[1] % 256 == 0 ? cuda::L2Promotion::k256Bytes : cuda::L2Promotion::k128Bytes;
+  return cuda::encode_tensor_map(driver, shape);
+}
+
+cuda::TensorMap operand_map(const cuda::Driver& driver, const MatmulArgs& args, const MatrixArgs& x, DType dtype,
+                            bool is_k_major, int rows, Int64 stride_rows, Int64 stride_k, int box_rows) {
+  constexpr auto kSwizzle = cuda::Swizzle::k128Bytes;
+  if (is_k_major)
+    return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, 64, box_rows, kSwizzle);
+  return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, 64, 64, kSwizzle);
+}
+
+MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c, int slots) {
+  MatmulSchedule s;
+  const int m = c.block_m * c.cluster_m, n = c.block_n * c.cluster_n;
+  s.tiles_m = (args.m + m - 1) / m;
+  s.tiles_n = (args.n + n - 1) / n;
+  s.group_m = group_of_tiles(s.tiles_m, s.tiles_n, m, n, slots);
+  s.num_splits = c.num_splits;
+  s.num_tiles = Int64{s.tiles_m} * s.tiles_n * args.batch;
+  return s;
+}
+
+void run(Runtime&, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream stream) {
+  const MatmulConfig& c = plan.config;
+  const auto& loaded = *static_cast<const LoadedSm90*>(plan.state.get());
+  MatmulArgs args = c.swaps_ab ? transposed(user_args) : user_args;
+  if (args.m == 0 || args.n == 0 || args.batch == 0) return;
+  args.schedule = schedule_of(args, c, loaded.slots);
+  constexpr Int64 kMaxTiles = (Int64{1} << 31) - 1;
+  const Int64 cluster = Int64{c.cluster_m} * c.cluster_n * c.num_splits;
+  check(args.schedule.num_tiles * cluster <= kMaxTiles, ErrorCode::kUnsupported, "d",
+        "the call has {} tiles of d, a launch has at most {}; split the batch", args.schedule.num_tiles, kMaxTiles);
+  const cuda::ScopedContext scope(loaded.kernel->device);  // encoding wants a context, as launching does
+  const cuda::Driver& driver = *loaded.kernel->device.driver;
+  const bool is_a_k_major = c.a_order == MatrixOrder::kRowMajor, is_b_k_major = c.b_order == MatrixOrder::kColumnMajor;
+  const cuda::TensorMap a = operand_map(driver, args, args.a, c.dtype, is_a_k_major, args.m, args.a.stride_row,
+                                        args.a.stride_col, c.block_m / c.cluster_n);
+  const cuda::TensorMap b = operand_map(driver, args, args.b, c.dtype, is_b_k_major, args.n, args.b.stride_col,
+                                        args.b.stride_row, c.block_n / c.cluster_m);
+  cuda::TensorMap d = {};
+  if (matmul_sm90_stores_by_tma(c)) {
+    const int columns = matmul_sm90_layout(c).store_columns;
+    d = map_of(driver, args, args.d, c.d_dtype, args.n, args.m, args.d_stride_row, args.d_stride_batch, columns, 16,
+               columns == 64 ? cuda::Swizzle::k128Bytes : cuda::Swizzle::k64Bytes);
+  }
+  const Int64 clusters =
+      c.is_persistent ? std::min<Int64>(args.schedule.num_tiles, loaded.slots) : args.schedule.num_tiles;
+  const cuda::LaunchConfig grid = {.blocks = clusters * cluster,
+                                   .threads = plan.launch.threads_per_block,
+                                   .shared_bytes = plan.launch.shared_bytes,
+                                   .cluster = static_cast<int>(cluster)};
+  cuda::launch(*loaded.kernel, grid, stream, args, a, b, d);
+}
+
+}  // namespace
+
+const MatmulKernel matmul_sm90 = {"matmul_sm90", supports, sm90_candidates, prepare, run};
+
+}  // namespace fovea

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The cost model of matmul_sm90: which tiles there are, which are legal, and how long each would take. Calls no device.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/device_info.h"
+#include "plan/matmul_plan.h"
+
+namespace fovea {
+
+/// Why the kernel cannot be compiled with this config (field, got, wanted); empty if it can.
+std::string sm90_illegal(const MatmulConfig& config);
+
+/// Fits what the caller's blocks leave open: warpgroups for the rows of the tile, stages for the shared memory.
+MatmulConfig sm90_fitted(MatmulConfig config);
+
+/// Blocks that run at the same time, a multiple of the cluster.
+int sm90_slots(const MatmulConfig& config, int num_sms);
+
+/// Predicted time of the call, microseconds.
+double sm90_cost_us(const MatmulProblem& problem, const MatmulConfig& config, const DeviceInfo& device);
+
+/// Legal configs, the one predicted to be fastest first.
+std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const DeviceInfo& device);
+
+}  // namespace fovea

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the cards of matmul_sm80 and matmul_fp32 share: a tile per block, k split through the workspace, the launch.
+#pragma once
+
+#include <span>
+
+#include "matmul/gpu_matmul.h"
+
+namespace fovea {
+
+/// The parts of a card that differ.
+struct SimpleGpuMatmul {
+  std::string_view name;    // entry point, device function and card
+  std::string_view header;  // "kernels/matmul/matmul_sm80.cuh"
+  int (*shared_bytes)(const MatmulConfig&);
+};
+
+/// Orders configs (block, warps and stages filled in) by predicted time, and lets each split k where its tiles leave
+/// SMs idle. clk_per_step: of one SM, for block_k steps of k of one tile.
+std::vector<MatmulConfig> simple_candidates(const MatmulProblem& problem, const DeviceInfo& device,
+                                            std::span<const MatmulConfig> configs,
+                                            double (*clk_per_step)(const MatmulConfig&));
+
+MatmulPlan prepare_simple_matmul(Runtime& runtime, const SimpleGpuMatmul& kernel, const DeviceInfo& device,
+                                 const MatmulConfig& config);
+
+/// Enqueues the call: one launch, or two where k is split.
+void run_simple_matmul(Runtime& runtime, const MatmulPlan& plan, const MatmulArgs& args, Stream stream);
+
+}  // namespace fovea
