@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # A hash of what a GPU run depends on: contract/, kernels/ and the GPU rooms of src/. The same number comes from
-#   git ls-files contract kernels src/cuda src/jit src/attention | LC_ALL=C sort | xargs sha256sum | sha256sum
+#   git ls-files contract kernels src/cuda src/jit src/attention src/matmul | LC_ALL=C sort | xargs sha256sum | sha256sum
 #   cmake -P cmake/HashSources.cmake                       prints it
 #   cmake -DOUTPUT=file.h -P cmake/HashSources.cmake       writes it as a header
 get_filename_component(root "${CMAKE_CURRENT_LIST_DIR}/.." ABSOLUTE)
 set(files "")
-foreach(folder contract kernels src/cuda src/jit src/attention)
+foreach(folder contract kernels src/cuda src/jit src/attention src/matmul)
   file(GLOB_RECURSE found RELATIVE "${root}" "${root}/${folder}/*.h" "${root}/${folder}/*.cuh" "${root}/${folder}/*.cpp")
   list(APPEND files ${found})
 endforeach()

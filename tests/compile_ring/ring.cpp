@@ -2,7 +2,7 @@
 // The compile ring: every candidate of every GPU card, for every architecture, through NVRTC, on a machine that needs
 // no GPU. Fails on a remark that code was serialised (C75xx), on spills that the kernel's header does not allow, and on
 // registers or shared memory beyond the architecture's limits. Prints resources, occupancy and time.
-//   fovea_compile_ring [--arch sm_80,…] [--cache FOLDER] [--processes N]
+//   fovea_compile_ring [--arch sm_80,…] [--cache FOLDER] [--processes N] [--operation matmul|attention]
 // Exit status 0 all passed, 1 something failed, 77 no NVRTC (a skipped test to ctest).
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,7 +14,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "attention/catalogue.h"
@@ -22,6 +24,9 @@
 #include "base/log.h"
 #include "compile_ring/spills.h"
 #include "cuda/architectures.h"
+#include "matmul/catalogue.h"
+#include "matmul/kernels.h"
+#include "plan/choose.h"
 #include "runtime.h"
 
 namespace fovea {
@@ -33,47 +38,79 @@ struct RingOptions {
   std::vector<std::string> architectures = {"sm_75", "sm_80", "sm_86", "sm_89", "sm_90a", "sm_100a", "sm_120a"};
   std::string cache = FOVEA_BINARY_DIR "/compile_ring_cache";
   int processes = 2;
+  std::string operation;  // "attention", "matmul"; empty for both
 };
 
+/// One candidate of a card for an architecture.
 struct Job {
   const DeviceInfo* device;
-  const AttentionKernel* kernel;
-  AttentionProblem problem;
-  AttentionConfig config;
+  std::string text;
+  std::function<LaunchShape(Runtime&)> prepare;
 };
 
-std::vector<Job> all_jobs(const std::vector<DeviceInfo>& devices) {
-  std::vector<Job> jobs;
+std::string describe(const DeviceInfo& device, const AttentionKernel& kernel, const AttentionConfig& c) {
+  return fmt::format("{} {} {} d={}/{} mask={} {}x{} stages={} warps={}{}{}{}{}", device.architecture, kernel.name,
+                     name_of(c.dtype), c.head_dim_qk, c.head_dim_v, static_cast<int>(c.mask), c.block_q, c.block_k,
+                     c.stages, c.warps, c.has_lse ? " lse" : "", c.has_softcap ? " softcap" : "",
+                     c.is_packed ? " packed" : "", c.is_split ? " split" : "");
+}
+
+std::string describe(const DeviceInfo& device, const MatmulKernel& kernel, const MatmulConfig& c) {
+  constexpr const char* kOrders = "nts";
+  return fmt::format(
+      "{} {} {}->{} {}{}{} {}x{}x{} stages={} warps={} cluster={}x{} splits={}{}{} align={}/{}/{} {}",
+      device.architecture, kernel.name, name_of(c.dtype), name_of(c.d_dtype), kOrders[static_cast<int>(c.a_order)],
+      kOrders[static_cast<int>(c.b_order)], kOrders[static_cast<int>(c.d_order)], c.block_m, c.block_n, c.block_k,
+      c.stages, c.warps, c.cluster_m, c.cluster_n, c.num_splits, c.has_c ? " c" : "",
+      c.bias != BiasKind::kNone ? " bias" : "", c.a_copy_bytes, c.b_copy_bytes, c.d_copy_bytes, name_of(c.activation));
+}
+
+/// Candidates that are compiled: a tile's registers hardly depend on the dtype, so matrix products have all tiles for
+/// bf16 without an epilogue, and the best of them elsewhere.
+std::size_t count_of(const AttentionProblem&, std::size_t candidates) { return candidates; }
+std::size_t count_of(const MatmulProblem& p, std::size_t candidates) {
+  const bool is_plain = p.dtype == DType::kBF16 && p.d_dtype == p.dtype && !p.has_bias &&
+                        p.a_order == MatrixOrder::kRowMajor && p.b_order == p.a_order && p.d_order == p.a_order;
+  return is_plain ? candidates : std::min<std::size_t>(candidates, 1);
+}
+
+/// The candidates of every GPU card for these problems, each once.
+template <typename Operation>
+void add_jobs(std::vector<Job>& jobs, const std::vector<DeviceInfo>& devices,
+              const std::vector<typename Operation::Problem>& problems, Cards<Operation> kernels) {
   for (const DeviceInfo& device : devices) {
-    for (const AttentionProblem& problem : attention_catalogue()) {
-      for (const AttentionKernel* kernel : attention_kernels()) {
+    std::vector<std::pair<const Card<Operation>*, typename Operation::Config>> known;
+    for (const auto& problem : problems) {
+      for (const auto* kernel : kernels) {
         if (!kernel->supports(problem, device)) continue;
-        for (const AttentionConfig& config : kernel->candidates(problem, device)) {
-          const bool is_new = std::none_of(jobs.begin(), jobs.end(), [&](const Job& j) {
-            return j.device == &device && j.kernel == kernel && j.config == config;
-          });
-          if (is_new) jobs.push_back({&device, kernel, problem, config});
+        auto configs = kernel->candidates(problem, device);
+        configs.resize(count_of(problem, configs.size()));
+        for (const auto& config : configs) {
+          const std::pair entry = {kernel, config};
+          if (std::find(known.begin(), known.end(), entry) != known.end()) continue;
+          known.push_back(entry);
+          jobs.push_back(
+              {&device, describe(device, *kernel, config), [kernel, problem, &device, config](Runtime& runtime) {
+                 return kernel->prepare(runtime, problem, device, config).launch;
+               }});
         }
       }
     }
   }
-  return jobs;
 }
 
-std::string describe(const Job& job) {
-  const AttentionConfig& c = job.config;
-  return fmt::format("{} {} {} d={}/{} mask={} {}x{} stages={} warps={}{}{}{}{}", job.device->architecture,
-                     job.kernel->name, name_of(c.dtype), c.head_dim_qk, c.head_dim_v, static_cast<int>(c.mask),
-                     c.block_q, c.block_k, c.stages, c.warps, c.has_lse ? " lse" : "", c.has_softcap ? " softcap" : "",
-                     c.is_packed ? " packed" : "", c.is_split ? " split" : "");
+std::vector<Job> all_jobs(const std::vector<DeviceInfo>& devices, const std::string& operation) {
+  std::vector<Job> jobs;
+  if (operation != "matmul") add_jobs<AttentionOperation>(jobs, devices, attention_catalogue(), attention_kernels());
+  if (operation != "attention") add_jobs<MatmulOperation>(jobs, devices, matmul_catalogue(), matmul_kernels());
+  return jobs;
 }
 
 /// Compiles one job; returns what is wrong with its plan, or nothing.
 std::string run_job(Runtime& runtime, const Job& job) {
   try {
-    const AttentionPlan plan = job.kernel->prepare(runtime, job.problem, *job.device, job.config);
-    const LaunchShape& l = plan.launch;
-    fmt::print("{}: {} threads, {} registers, {:.1f} KiB shared, {} blocks per SM, {:.1f} kB of code\n", describe(job),
+    const LaunchShape l = job.prepare(runtime);
+    fmt::print("{}: {} threads, {} registers, {:.1f} KiB shared, {} blocks per SM, {:.1f} kB of code\n", job.text,
                l.threads_per_block, l.registers_per_thread, l.shared_bytes / 1024.0, l.blocks_per_sm,
                static_cast<double>(l.code_bytes) / 1e3);
     if (l.shared_bytes > job.device->shared_per_block_bytes) {
@@ -109,7 +146,7 @@ int run_share(const RingOptions& options, const std::vector<Job>& jobs, int firs
        i += static_cast<std::size_t>(options.processes)) {
     const std::string wrong = run_job(runtime, jobs[i]);
     if (wrong.empty()) continue;
-    fmt::print("FAILED {}: {}\n", describe(jobs[i]), wrong);
+    fmt::print("FAILED {}: {}\n", jobs[i].text, wrong);
     ++failures;
   }
   int compiled = 0;
@@ -155,6 +192,7 @@ RingOptions parse(int argc, char** argv) {
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i], value = argv[i + 1];
     if (name == "--cache") options.cache = value;
+    if (name == "--operation") options.operation = value;
     if (name == "--processes") options.processes = std::max(1, std::atoi(value.c_str()));
     if (name != "--arch") continue;
     options.architectures.clear();
@@ -183,7 +221,7 @@ int ring(const RingOptions& options) {
     }
   }
   const auto begin = std::chrono::steady_clock::now();
-  const std::vector<Job> jobs = all_jobs(devices);
+  const std::vector<Job> jobs = all_jobs(devices, options.operation);
   const int failures = run_all(options, jobs);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   fmt::print("compile ring: {} candidates, {} failed, {} architectures, NVRTC {}, {:.1f} s\n", jobs.size(), failures,

@@ -21,6 +21,7 @@
 #include "gpu_sources_sha256.h"
 #include "tests/gpu/cases_on_gpu.h"
 #include "tests/gpu/gpu.h"
+#include "tests/gpu/matmul_on_gpu.h"
 #include "tests/gpu/poison.h"
 #include "tests/gpu/shards.h"
 
@@ -79,6 +80,7 @@ int run(int argc, char** argv) {
     return 1;
   }
   register_cases();
+  register_matmul_cases();
   const auto started = std::chrono::steady_clock::now();
   const bool filtered = GTEST_FLAG_GET(filter) != "*" || GTEST_FLAG_GET(list_tests);
   Outcome outcome;

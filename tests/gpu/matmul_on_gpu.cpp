@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/gpu/matmul_on_gpu.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+
+#include "matmul/kernels.h"
+#include "problem/describe_matmul.h"
+
+namespace fovea::testing {
+
+DeviceMatmul::DeviceMatmul(MatmulData& data) : tensors_(data.tensors()), hosts_(data.all()) {
+  for (HostTensor* host : hosts_) copies_.emplace_back(host->bytes);
+  for (TensorView* view : {&tensors_.a, &tensors_.b, &tensors_.c, &tensors_.d, &tensors_.bias}) {
+    if (!view->present()) continue;
+    view->device = {DeviceKind::kCUDA, 0};
+    for (std::size_t i = 0; i < hosts_.size(); ++i) {
+      if (view->data != hosts_[i]->view.data || view->data == nullptr) continue;
+      view->data = static_cast<std::byte*>(copies_[i].data()) + hosts_[i]->offset;
+      break;
+    }
+  }
+}
+
+void DeviceMatmul::fetch() {
+  gpu().synchronize();
+  for (std::size_t i = 0; i < hosts_.size(); ++i) copies_[i].fetch(hosts_[i]->bytes);
+}
+
+namespace {
+
+/// Inputs and what is right, kept from card to card: the reference takes longer than the kernels.
+struct JudgedMatmul {
+  MatmulData data;
+  ExpectedMatmul expected;
+  explicit JudgedMatmul(const MatmulCase& c) : data(c), expected(expect(data)) {}
+};
+
+JudgedMatmul& judged(const MatmulCase& c) {
+  static std::unique_ptr<JudgedMatmul> last;
+  static std::string last_name;
+  const std::string name = to_string(c);
+  if (!last || name != last_name) last = std::make_unique<JudgedMatmul>(c);
+  last_name = name;
+  return *last;
+}
+
+class MatmulCaseOnGpu : public ::testing::Test {
+ public:
+  MatmulCaseOnGpu(MatmulCase c, const MatmulKernel* card) : case_(std::move(c)), card_(card) {}
+  void TestBody() override {
+    JudgedMatmul& j = judged(case_);
+    j.data.reset();
+    DeviceMatmul on_gpu(j.data);
+    MatmulOptions options = j.data.options;
+    options.kernel = card_->name;
+    matmul(gpu().runtime, on_gpu.tensors(), options);
+    on_gpu.fetch();
+    EXPECT_EQ(judge(j.data, j.expected), "");
+  }
+
+ private:
+  MatmulCase case_;
+  const MatmulKernel* card_;
+};
+
+bool takes(const MatmulKernel& card, const MatmulCase& c) {
+  MatmulData data(c);
+  MatmulTensors tensors = data.tensors();
+  const bool c_is_d = tensors.c.present() && tensors.c.data == tensors.d.data;
+  std::uintptr_t place = 0;  // far apart, and as aligned as device memory: no data is read here
+  for (TensorView* view : {&tensors.a, &tensors.b, &tensors.d, &tensors.c, &tensors.bias}) {
+    place += std::uintptr_t{1} << 40;
+    if (view->present()) view->device = {DeviceKind::kCUDA, 0}, view->data = reinterpret_cast<void*>(place);
+  }
+  if (c_is_d) tensors.c.data = tensors.d.data;
+  return card.supports(describe_matmul(tensors, data.options, /*require_data=*/false).problem, gpu().info()).ok;
+}
+
+}  // namespace
+
+void register_matmul_cases() {
+  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+    int number = 0;  // names of the table repeat
+    for (const MatmulCase& c : matmul_cases(dtype)) {
+      ++number;
+      for (const MatmulKernel* card : matmul_kernels()) {
+        if (!takes(*card, c)) continue;
+        const std::string name =
+            std::string(card->name) + "/" + name_of(dtype) + "/" + std::to_string(number) + " " + c.name;
+        ::testing::RegisterTest("MatmulCases", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+                                [c, card]() -> ::testing::Test* { return new MatmulCaseOnGpu(c, card); });
+      }
+    }
+  }
+}
+
+}  // namespace fovea::testing

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Matrix products of the case table on the GPU.
+#pragma once
+
+#include <vector>
+
+#include "tests/gpu/gpu.h"
+#include "tests/support/matmul_cases.h"
+
+namespace fovea::testing {
+
+/// The tensors of a case, guards included, on GPU 0.
+class DeviceMatmul {
+ public:
+  explicit DeviceMatmul(MatmulData& data);
+  MatmulTensors tensors() const { return tensors_; }
+  /// Brings every byte back into the host tensors.
+  void fetch();
+
+ private:
+  MatmulTensors tensors_;
+  std::vector<HostTensor*> hosts_;
+  std::vector<DeviceCopy> copies_;
+};
+
+/// One test for every case of the table and every GPU card that takes it, judged by the float64 reference.
+void register_matmul_cases();
+
+}  // namespace fovea::testing

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the case table does not ask of matrix products on a GPU: every tile that a card offers, in every layout; tiles
+// of the caller; the same bits on every run; graphs; results beyond 2^31 elements.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "cuda/architectures.h"
+#include "fovea/error.h"
+#include "matmul/kernels.h"
+#include "problem/describe_matmul.h"
+#include "tests/gpu/matmul_on_gpu.h"
+
+namespace fovea::testing {
+namespace {
+
+MatmulCase product(DType dtype, int m, int n, int k) {
+  MatmulCase c;
+  c.name = "product";
+  c.dtype = dtype;
+  c.m = m, c.n = n, c.k = k;
+  c.fill = MatmulFill::kIntegers;  // sums are exact: any difference is a fault
+  return c;
+}
+
+std::string text_of(const MatmulTile& t) {
+  return std::to_string(t.block_m) + "x" + std::to_string(t.block_n) + "x" + std::to_string(t.block_k) + " stages " +
+         std::to_string(t.stages) + " warps " + std::to_string(t.warps) + " cluster " + std::to_string(t.cluster_m) +
+         "x" + std::to_string(t.cluster_n) + " splits " + std::to_string(t.num_splits);
+}
+
+/// Runs every tile that the card offers for this call.
+void run_all_tiles(const MatmulCase& c, const char* kernel) {
+  MatmulData data(c);
+  data.options.kernel = kernel;
+  const ExpectedMatmul expected = expect(data);
+  DeviceMatmul shape(data);
+  const std::vector<MatmulTile> tiles = matmul_candidates(gpu().runtime, shape.tensors(), data.options);
+  EXPECT_GE(tiles.size(), 2u);
+  for (const MatmulTile& tile : tiles) {
+    data.reset();
+    DeviceMatmul on_gpu(data);
+    data.options.tile = tile;
+    matmul(gpu().runtime, on_gpu.tensors(), data.options);
+    on_gpu.fetch();
+    EXPECT_EQ(judge(data, expected), "") << kernel << " " << to_string(c) << " " << text_of(tile);
+  }
+}
+
+class TileCases : public ::testing::TestWithParam<DType> {};
+INSTANTIATE_TEST_SUITE_P(Dtypes, TileCases, ::testing::Values(DType::kF16, DType::kBF16, DType::kF32),
+                         [](const auto& p) { return name_of(p.param); });
+
+TEST_P(TileCases, gives_the_right_product_in_every_layout) {
+  for (const MatmulKernel* card : matmul_kernels()) {
+    const bool is_sm90 = card->name == "matmul_sm90";
+    if (card->name == "matmul_cpu" || (is_sm90 && (GetParam() == DType::kF32 || !gpu().info().has_wgmma))) continue;
+    if (card->name == "matmul_sm80" && GetParam() == DType::kF32) continue;
+    for (const Order a : {Order::kRows, Order::kColumns}) {
+      for (const Order b : {Order::kRows, Order::kColumns}) {
+        for (const Order d : {Order::kRows, Order::kColumns}) {
+          if (GetParam() != DType::kBF16 && (a != b || a != d)) continue;  // dtypes share all but the product itself
+          MatmulCase c = product(GetParam(), 328, 456, 264);
+          c.a_order = a, c.b_order = b, c.d_order = d;
+          c.has_bias = true;
+          run_all_tiles(c, card->name.data());
+        }
+      }
+    }
+  }
+}
+
+TEST_P(TileCases, gives_the_right_product_for_few_rows_and_many_k) {
+  for (const MatmulKernel* card : matmul_kernels()) {
+    if (card->name == "matmul_cpu") continue;
+    if (GetParam() == DType::kF32 && card->name != "matmul_fp32") continue;
+    if (card->name == "matmul_sm90" && !gpu().info().has_wgmma) continue;
+    for (const int m : {1, 16, 61}) run_all_tiles(product(GetParam(), m, 520, 2056), card->name.data());
+  }
+}
+
+TEST_P(TileCases, gives_the_right_batch) {
+  for (const MatmulKernel* card : matmul_kernels()) {
+    if (card->name == "matmul_cpu") continue;
+    if (GetParam() == DType::kF32 && card->name != "matmul_fp32") continue;
+    if (card->name == "matmul_sm90" && !gpu().info().has_wgmma) continue;
+    MatmulCase c = product(GetParam(), 72, 136, 200);
+    c.batch = {3, 2};
+    c.differs = true;
+    c.batch_a = {3, 1};
+    c.batch_b = {2};
+    run_all_tiles(c, card->name.data());
+  }
+}
+
+TEST(MatmulOnGpu, many_tiles_per_block_take_turns) {
+  if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
+  for (const bool persistent : {true, false}) {
+    MatmulData data(product(DType::kBF16, 1544, 1160, 72));
+    const ExpectedMatmul expected = expect(data, 64);
+    data.options.kernel = "matmul_sm90";
+    data.options.tile.block_m = data.options.tile.block_n = data.options.tile.block_k = 64;
+    data.options.tile.persistent = persistent;
+    DeviceMatmul on_gpu(data);
+    matmul(gpu().runtime, on_gpu.tensors(), data.options);
+    on_gpu.fetch();
+    EXPECT_EQ(judge(data, expected), "") << "persistent " << persistent;
+  }
+}
+
+TEST(MatmulOnGpu, an_illegal_tile_is_refused_with_its_limit) {
+  MatmulData data(product(DType::kBF16, 256, 256, 256));
+  DeviceMatmul on_gpu(data);
+  data.options.tile.block_m = 128, data.options.tile.block_n = 100, data.options.tile.block_k = 64;
+  try {
+    matmul(gpu().runtime, on_gpu.tensors(), data.options);
+    FAIL() << "block_n = 100 was taken";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kInvalidArgument);
+    EXPECT_NE(std::string(error.what()).find("block_n is 100, must be"), std::string::npos) << error.what();
+  }
+}
+
+TEST(MatmulOnGpu, gives_the_same_bits_on_every_run) {
+  for (const auto& [m, n, k] : {std::array{16, 4096, 4096}, {333, 517, 1032}, {1024, 1024, 1024}}) {
+    MatmulCase c = product(DType::kBF16, m, n, k);
+    c.fill = MatmulFill::kNormal;
+    MatmulData data(c);
+    std::vector<std::byte> first;
+    for (int i = 0; i < 4; ++i) {
+      data.reset();
+      DeviceMatmul on_gpu(data);
+      matmul(gpu().runtime, on_gpu.tensors(), data.options);
+      on_gpu.fetch();
+      if (i == 0) first = data.d.bytes;
+      EXPECT_EQ(std::memcmp(first.data(), data.d.bytes.data(), first.size()), 0) << m << " " << n << " " << k;
+    }
+  }
+}
+
+TEST(MatmulOnGpu, elements_beyond_two_to_the_31_are_written) {
+  // d has 2^31 + 2^20 elements; its last rows are far beyond a 32-bit offset.
+  constexpr std::int64_t kN = 1 << 16, kM = (std::int64_t{1} << 15) + 16, kK = 8;
+  const std::vector<std::uint16_t> ones(static_cast<std::size_t>(kM * kK), 0x3f80), twos(kN * kK, 0x4000);
+  const DeviceCopy a(ones), b(twos);
+  cuda::DeviceBuffer d(gpu().device(), static_cast<std::size_t>(kM * kN) * 2);
+  MatmulTensors t;
+  const Device device = {DeviceKind::kCUDA, 0};
+  t.a = TensorView::contiguous(a.data(), DType::kBF16, {kM, kK}, device);
+  t.b = TensorView::contiguous(b.data(), DType::kBF16, {kK, kN}, device);
+  t.d = TensorView::contiguous(d.data(), DType::kBF16, {kM, kN}, device);
+  for (const char* kernel : {"matmul_sm90", "matmul_sm80"}) {
+    if (!gpu().info().has_wgmma && kernel == std::string("matmul_sm90")) continue;
+    MatmulOptions options;
+    options.kernel = kernel;
+    matmul(gpu().runtime, t, options);
+    std::vector<std::uint16_t> last(4096);
+    const cuda::ScopedContext scope(gpu().device());
+    gpu().check(gpu().api().cuMemcpyDtoHAsync(last.data(), d.address() + static_cast<std::size_t>(kM * kN - 4096) * 2,
+                                              8192, nullptr),
+                "cuMemcpyDtoHAsync");
+    gpu().synchronize();
+    for (const std::uint16_t x : last) ASSERT_EQ(x, 0x4180) << kernel;  // 16.0
+  }
+}
+
+}  // namespace
+}  // namespace fovea::testing
