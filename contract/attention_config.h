@@ -27,6 +27,9 @@ struct AttentionConfig {
   int copy_bytes = 0;        // alignment of every row: 16, 8, 4 or 2
   int q_kept = 0;            // 16-column blocks of q kept in registers; the others are read again for every step
   bool packs_heads = false;  // the query heads of a kv head are rows of one tile
+  // attention_forward_sm90 only; its warps are those of the consumers and four that load
+  int q_stages = 0;          // buffers of q: with two, the next tile's q is there when its first product is issued
+  bool takes_turns = false;  // warpgroups issue their products in turn
   friend constexpr bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 
@@ -35,6 +38,21 @@ constexpr int forward_sm80_shared_bytes(const AttentionConfig& c) {
   const int inputs = c.block_q * c.head_dim_qk + c.stages * c.block_k * (c.head_dim_qk + c.head_dim_v);
   const int output = c.block_q * c.head_dim_v;
   return 2 * (inputs > output ? inputs : output);
+}
+
+/// Columns of a line of shared memory that the copy engine writes and warpgroup products read: 128 bytes.
+inline constexpr int kPanelColumns = 64;
+
+constexpr int panels_of(int columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
+
+inline constexpr int kForwardSm90BarrierBytes = 256;
+inline constexpr int kForwardSm90TileBytes = 384;
+
+/// Shared memory of attention_forward_sm90: q, the stages of k, those of v; barriers; tiles.
+constexpr int forward_sm90_shared_bytes(const AttentionConfig& c) {
+  const int panels = c.q_stages * c.block_q * panels_of(c.head_dim_qk) +
+                     c.stages * c.block_k * (panels_of(c.head_dim_qk) + panels_of(c.head_dim_v));
+  return panels * 2 * kPanelColumns + kForwardSm90BarrierBytes + kForwardSm90TileBytes;
 }
 
 /// Shared memory of attention_forward_fp32: 64 x 64 chunks of q, of k or v, and of the weights, in padded rows.

@@ -34,6 +34,7 @@ struct Runtime::Impl {
   // Nothing of these is touched before a call on a GPU. Plans hold loaded kernels, so the devices outlive them.
   cuda::Devices devices;
   cuda::WorkspacePool workspaces;
+  cuda::WorkspacePool counters{/*zeroed=*/true};
   jit::Compiler compiler;
   TuningTable tuning;
   PlanCache<AttentionOperation> attention_plans;

@@ -29,7 +29,7 @@ struct ForwardFp32 {
   static_assert(sizeof(Shared) == forward_fp32_shared_bytes(), "what the host asks for");
 
   const AttentionArgs& args;
-  const ForwardWork work;
+  const ForwardWork<config.packs_heads> work;
   Shared& shared;
   const int x = threadIdx.x % 16;
   const int y = threadIdx.x / 16;
@@ -266,7 +266,7 @@ struct ForwardFp32 {
 template <AttentionConfig config>
 __device__ inline void forward_fp32(const AttentionArgs& args) {
   extern __shared__ __align__(128) unsigned char shared[];
-  const ForwardWork work = find_forward_work<config>(args, blockIdx.x);
+  const ForwardWork<config.packs_heads> work = find_forward_work<config>(args, blockIdx.x);
   if (work.rows <= 0) return;
   ForwardFp32<config> kernel = {args, work, *reinterpret_cast<typename ForwardFp32<config>::Shared*>(shared)};
   kernel.scale_log2 = args.softmax_scale * kLog2E;

@@ -64,7 +64,7 @@ struct ForwardSm80 {
   };
 
   const AttentionArgs& args;
-  const ForwardWork work;
+  const ForwardWork<config.packs_heads> work;
   const unsigned shared;                                          // address of q; the ring follows
   const int warp = __shfl_sync(kWholeWarp, threadIdx.x / 32, 0);  // in a form that the compiler knows to be uniform
   const int lane = threadIdx.x % 32;
@@ -511,7 +511,7 @@ struct ForwardSm80 {
 template <AttentionConfig config>
 __device__ inline void forward_sm80(const AttentionArgs& args) {
   extern __shared__ __align__(128) unsigned char shared[];
-  const ForwardWork work = find_forward_work<config>(args, blockIdx.x);
+  const ForwardWork<config.packs_heads> work = find_forward_work<config>(args, blockIdx.x);
   if (work.rows <= 0) return;
   ForwardSm80<config> kernel = {args, work, shared_address(shared)};
   // With softcap the scores arrive scaled. The smallest scale is positive, so that -inf * scale stays -inf.

@@ -9,6 +9,7 @@ namespace fovea {
 
 /// One block's share. Rows of a tile are queries, or, when the query heads of a kv head are packed, (query, head) pairs
 /// with the head fastest, so that masks stay monotone in the row.
+template <bool packs_heads>
 struct ForwardWork {
   SequenceShape sequence;
   SequenceMask mask;
@@ -22,8 +23,14 @@ struct ForwardWork {
   int rows;       // that exist in o, at most block_q; 0 or less: nothing to do
   int v_first;    // first column of v and o
 
-  __device__ int query(int row) const { return (row_first + row) / group; }
-  __device__ int head_of(int row) const { return head + (row_first + row) % group; }
+  __device__ int query(int row) const {
+    if constexpr (!packs_heads) return row_first + row;  // a division by a group of 1 would not be free
+    return (row_first + row) / group;
+  }
+  __device__ int head_of(int row) const {
+    if constexpr (!packs_heads) return head;
+    return head + (row_first + row) % group;
+  }
   /// Element of q and of o at which a row begins; for o without v_first.
   __device__ Int64 query_offset(const QueryArgs& q, int row) const {
     return batch * q.stride_batch + (sequence.q_first + query(row)) * q.stride_row + head_of(row) * q.stride_head;
@@ -48,6 +55,42 @@ struct ForwardWork {
   }
 };
 
+/// Which tile of which sequence: tile, and head, count among row groups (kv heads where query heads are packed).
+struct TilePlace {
+  int tile, head, batch, split;
+  int v_first;
+  int rows;  // per tile
+};
+
+template <AttentionConfig config>
+__device__ inline ForwardWork<config.packs_heads> forward_work_at(const AttentionArgs& args, const TilePlace& place) {
+  ForwardWork<config.packs_heads> work;
+  const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
+  work.group = config.packs_heads ? heads_per_kv : 1;
+  work.batch = place.batch;
+  work.split = place.split;
+  work.v_first = place.v_first;
+  work.head = config.packs_heads ? place.head * heads_per_kv : place.head;
+  work.head_kv = config.packs_heads ? place.head : place.head / heads_per_kv;
+
+  work.sequence = sequence_shape(args.query, args.kv, work.batch);
+  work.mask = sequence_mask(args.mask, work.sequence.seqlen_q, work.sequence.seqlen_k);
+  work.row_first = place.tile * place.rows;
+  work.rows = min_of(place.rows, work.sequence.rows_q * work.group - work.row_first);
+
+  work.keys = {0, 0};
+  const int q_begin = work.query(0);
+  const int q_end = min_of(work.query(place.rows - 1) + 1, work.sequence.seqlen_q);
+  if (q_begin < q_end) work.keys = tile_keys<config.mask>(work.mask, q_begin, q_end);
+  if constexpr (config.is_split) {
+    const int blocks = ceil_div(work.keys.size(), config.block_k);
+    const int share = ceil_div(blocks, args.split.num_splits) * config.block_k;
+    const int first = work.keys.begin + min_of(work.split * share, work.keys.size());
+    work.keys = {first, min_of(first + share, work.keys.end)};
+  }
+  return work;
+}
+
 /// Heads of the batch whose tiles run longest first together. Wide heads: as many as have their keys and values in L2
 /// at once, since many short sequences would else be read again for every tile of rows (d = 256, seqlen 512: 7 %).
 /// With narrow ones the longer tail costs more than the reads (d = 128: 3 to 4 %).
@@ -61,56 +104,36 @@ __device__ inline unsigned sequences_together(const AttentionArgs& args, unsigne
   return static_cast<unsigned>(min_of(Int64{heads} * args.batch, kv_heads * heads / args.num_heads_kv));
 }
 
+/// rows: per tile. section: heads of all sequences that causal tiles are ordered over, 0: as above.
 template <AttentionConfig config>
-__device__ inline ForwardWork find_forward_work(const AttentionArgs& args, unsigned block) {
-  ForwardWork work;
+__device__ inline ForwardWork<config.packs_heads> find_forward_work(const AttentionArgs& args, unsigned block,
+                                                                    int rows = config.block_q, unsigned section = 0) {
   const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
-  work.group = config.packs_heads ? heads_per_kv : 1;
+  const int group = config.packs_heads ? heads_per_kv : 1;
   const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
-  const unsigned tiles = ceil_div(args.query.seqlen * work.group, config.block_q);
+  const unsigned tiles = ceil_div(args.query.seqlen * group, rows);
   const unsigned columns = max_of(1, ceil_div(args.head_dim_v, config.head_dim_v));  // 1 for lse alone
-  work.v_first = static_cast<int>(block % columns) * config.head_dim_v;
+  TilePlace place = {0, 0, 0, 0, static_cast<int>(block % columns) * config.head_dim_v, rows};
   block /= columns;
-  work.split = 0;
   if constexpr (config.is_split) {
-    work.split = static_cast<int>(block % args.split.num_splits);
+    place.split = static_cast<int>(block % args.split.num_splits);
     block /= args.split.num_splits;
   }
-  int tile;
-  if constexpr (config.mask == MaskKind::kCausal) {
-    // Longest tiles first: short ones fill the tail.
-    const unsigned sequences = static_cast<unsigned>(heads) * args.batch;
-    const unsigned together = sequences_together<config>(args, static_cast<unsigned>(heads));
-    const unsigned first = block / (tiles * together) * together;
-    const unsigned here = min_of(together, sequences - first);
+  if constexpr (config.mask == MaskKind::kCausal) {  // longest tiles first, over many heads: short ones fill the tail
+    const unsigned all = static_cast<unsigned>(heads) * args.batch;
+    if (section == 0) section = sequences_together<config>(args, static_cast<unsigned>(heads));
+    const unsigned first = block / (tiles * section) * section;
+    section = min_of(section, all - first);
     block -= first * tiles;
-    tile = static_cast<int>(tiles - 1 - block / here);
-    block = first + block % here;
+    place.tile = static_cast<int>(tiles - 1 - block / section);
+    block = first + block % section;
   } else {  // tiles of one head together, so that they share its keys in L2
-    tile = static_cast<int>(block % tiles);
+    place.tile = static_cast<int>(block % tiles);
     block /= tiles;
   }
-  const int head = static_cast<int>(block % heads);
-  work.batch = static_cast<int>(block / heads);
-  work.head = config.packs_heads ? head * heads_per_kv : head;
-  work.head_kv = config.packs_heads ? head : head / heads_per_kv;
-
-  work.sequence = sequence_shape(args.query, args.kv, work.batch);
-  work.mask = sequence_mask(args.mask, work.sequence.seqlen_q, work.sequence.seqlen_k);
-  work.row_first = tile * config.block_q;
-  work.rows = min_of(config.block_q, work.sequence.rows_q * work.group - work.row_first);
-
-  work.keys = {0, 0};
-  const int q_begin = work.query(0);
-  const int q_end = min_of(work.query(config.block_q - 1) + 1, work.sequence.seqlen_q);
-  if (q_begin < q_end) work.keys = tile_keys<config.mask>(work.mask, q_begin, q_end);
-  if constexpr (config.is_split) {
-    const int blocks = ceil_div(work.keys.size(), config.block_k);
-    const int share = ceil_div(blocks, args.split.num_splits) * config.block_k;
-    const int first = work.keys.begin + min_of(work.split * share, work.keys.size());
-    work.keys = {first, min_of(first + share, work.keys.end)};
-  }
-  return work;
+  place.head = static_cast<int>(block % heads);
+  place.batch = static_cast<int>(block / heads);
+  return forward_work_at<config>(args, place);
 }
 
 }  // namespace fovea

@@ -26,11 +26,10 @@ struct OnlineSoftmax {
     }
   }
 
-  /// Raises the maximum to that of the new scores where it must be, and rescales o and sum to it.
-  template <int step_tiles, int value_tiles>
-  __device__ void admit(const float (&s)[row_tiles][step_tiles][4], float scale_log2,
-                        float (&o)[row_tiles][value_tiles][4]) {
-    float largest[row_tiles][2];
+  /// This lane's largest score of each row, and whether some row of the warp must be raised for them.
+  template <int step_tiles>
+  __device__ bool outgrown(const float (&s)[row_tiles][step_tiles][4], float scale_log2,
+                           float (&largest)[row_tiles][2]) const {
     bool grows = false;
 #pragma unroll
     for (int m = 0; m < row_tiles; ++m) {
@@ -44,23 +43,63 @@ struct OnlineSoftmax {
         grows |= fmaf(largest[m][r], scale_log2, -kStaleLog2) > max_log2[m][r];
       }
     }
-    if (__any_sync(kWholeWarp, grows)) {
+    return __any_sync(kWholeWarp, grows);
+  }
+
+  /// Raises the maxima to those of the new scores; factor: what o must be multiplied by.
+  __device__ void raise(const float (&largest)[row_tiles][2], float scale_log2, float (&factor)[row_tiles][2]) {
 #pragma unroll
-      for (int m = 0; m < row_tiles; ++m) {
+    for (int m = 0; m < row_tiles; ++m) {
 #pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          const float raised = fmaxf(max_log2[m][r], lanes_max<4>(largest[m][r]) * scale_log2);
-          // Never 0: an infinite o must stay infinite, and 2^-126 of a finite one is nothing.
-          const float factor = fmaxf(ex2_approx(max_log2[m][r] - raised), 0x1p-126f);
-          max_log2[m][r] = raised;
-          sum[m][r] *= factor;
+      for (int r = 0; r < 2; ++r) {
+        const float raised = fmaxf(max_log2[m][r], lanes_max<4>(largest[m][r]) * scale_log2);
+        // Never 0: an infinite o must stay infinite, and 2^-126 of a finite one is nothing.
+        factor[m][r] = fmaxf(ex2_approx(max_log2[m][r] - raised), 0x1p-126f);
+        max_log2[m][r] = raised;
+        sum[m][r] *= factor[m][r];
+      }
+    }
+  }
+
+  template <int value_tiles>
+  __device__ static void rescale(float (&o)[row_tiles][value_tiles][4], const float (&factor)[row_tiles][2]) {
 #pragma unroll
-          for (int n = 0; n < value_tiles; ++n) {
-            o[m][n][2 * r] *= factor;
-            o[m][n][2 * r + 1] *= factor;
-          }
+    for (int m = 0; m < row_tiles; ++m) {
+#pragma unroll
+      for (int n = 0; n < value_tiles; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) o[m][n][i] *= factor[m][i / 2];
+      }
+    }
+  }
+
+  /// Raises the maximum to that of the new scores where it must be, and rescales o and sum to it.
+  template <int step_tiles, int value_tiles>
+  __device__ void admit(const float (&s)[row_tiles][step_tiles][4], float scale_log2,
+                        float (&o)[row_tiles][value_tiles][4]) {
+    float largest[row_tiles][2], factor[row_tiles][2];
+    if (outgrown(s, scale_log2, largest)) {
+      raise(largest, scale_log2, factor);
+      rescale(o, factor);
+    }
+  }
+
+  /// Scores to weights in place, counted into the rows' sums in two chains.
+  template <int step_tiles>
+  __device__ void weigh(float (&s)[row_tiles][step_tiles][4], float scale_log2) {
+#pragma unroll
+    for (int m = 0; m < row_tiles; ++m) {
+      float part[4] = {};
+#pragma unroll
+      for (int n = 0; n < step_tiles; ++n) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          s[m][n][i] = ex2_approx(fmaf(s[m][n][i], scale_log2, -max_log2[m][i / 2]));
+          part[i] += s[m][n][i];
         }
       }
+      sum[m][0] += part[0] + part[1];
+      sum[m][1] += part[2] + part[3];
     }
   }
 

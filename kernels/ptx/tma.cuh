@@ -4,12 +4,9 @@
 // them out.
 #pragma once
 
-namespace fovea {
+#include "contract/tensor_maps.h"
 
-/// The driver's descriptor of a tensor, opaque here.
-struct alignas(128) TensorMap {
-  unsigned long long opaque[16];
-};
+namespace fovea {
 
 // docs.nvidia.com/cuda/parallel-thread-execution, "prefetch.tensormap"
 __device__ inline void prefetch_tensormap(const TensorMap& map) {
@@ -20,6 +17,16 @@ __device__ inline void prefetch_tensormap(const TensorMap& map) {
 struct BoxPlace {
   int x, y, z, u, v;
 };
+
+// A map of rank 4: at.v is not read.
+__device__ inline void cp_async_bulk_tensor_4d(unsigned shared, const TensorMap& map, unsigned barrier,
+                                               const BoxPlace& at) {
+  asm volatile(
+      "cp.async.bulk.tensor.4d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, %6}], "
+      "[%2];" ::"r"(shared),
+      "l"(&map), "r"(barrier), "r"(at.x), "r"(at.y), "r"(at.z), "r"(at.u)
+      : "memory");
+}
 
 // Its bytes count at the barrier. docs.nvidia.com/cuda/parallel-thread-execution, "cp.async.bulk.tensor"
 __device__ inline void cp_async_bulk_tensor_5d(unsigned shared, const TensorMap& map, unsigned barrier,

@@ -31,6 +31,19 @@ AttentionProblem decode_of(DType dtype, int head_dim) {
   return p;
 }
 
+/// The same over a short past, and a block of rows over a long one: few tiles, split keys.
+void add_few_tiles(std::vector<AttentionProblem>& all, DType dtype, int head_dim) {
+  AttentionProblem p = decode_of(dtype, head_dim);
+  p.seqlen_k = 4096;
+  p.total_k = 4096;
+  all.push_back(p);
+  if (head_dim != 128) return;
+  p = decode_of(dtype, head_dim);
+  p.seqlen_q = 256;
+  p.total_q = 256;
+  all.push_back(p);
+}
+
 void add_options(std::vector<AttentionProblem>& all, DType dtype) {
   AttentionProblem p = problem_of(dtype, 128, MaskKind::kCausal);
   p.wants_lse = true;
@@ -54,6 +67,7 @@ std::vector<AttentionProblem> attention_catalogue() {
     for (const int head_dim : {64, 128, 256}) {
       for (const MaskKind mask : {MaskKind::kNone, MaskKind::kCausal}) all.push_back(problem_of(dtype, head_dim, mask));
       all.push_back(decode_of(dtype, head_dim));
+      if (dtype != DType::kF32) add_few_tiles(all, dtype, head_dim);
     }
     all.push_back(problem_of(dtype, 128, MaskKind::kWindow));
     add_options(all, dtype);

@@ -14,19 +14,9 @@
 namespace fovea {
 namespace {
 
-constexpr int kMergeWarps = 8;  // rows per block of merge.cuh
+constexpr int kMergeWarps = 4;  // of a block of merge.cuh, which does one row
 constexpr int kMaxSplits = 128;
-
-/// A plan's own state.
-struct LoadedForward {
-  std::shared_ptr<const cuda::Kernel> forward;
-  std::shared_ptr<const cuda::Kernel> merge;  // only if the config splits
-  int num_sms = 0;
-};
-
-int group_of(const AttentionProblem& problem, const AttentionConfig& config) {
-  return config.packs_heads && problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
-}
+constexpr GpuForward kMerge = {"attention_merge", "kernels/attention/merge.cuh", "forward_merge", nullptr};
 
 /// Blocks of one split.
 std::int64_t count_blocks(const AttentionProblem& problem, const AttentionConfig& config) {
@@ -47,14 +37,13 @@ int count_splits(const AttentionProblem& problem, const AttentionConfig& config,
   return static_cast<int>(std::max<std::int64_t>(1, std::min(wanted, possible)));
 }
 
-jit::Unit unit_of(std::string_view name, std::string_view header, std::string_view function, int threads, int blocks,
-                  const AttentionConfig& config) {
+jit::Unit unit_of(const GpuForward& kernel, int threads, int blocks, const AttentionConfig& config) {
   jit::Unit unit;
-  unit.entry = name;
-  unit.header = header;
+  unit.entry = kernel.name;
+  unit.header = kernel.header;
   unit.config = source_of(config);
-  unit.parameters = "const __grid_constant__ AttentionArgs args";
-  unit.body = fmt::format("{}<config>(args);", function);
+  unit.parameters = fmt::format("const __grid_constant__ AttentionArgs args{}", kernel.more_parameters);
+  unit.body = fmt::format("{}<config>(args{});", kernel.function, kernel.more_arguments);
   unit.threads = threads;
   unit.min_blocks_per_sm = blocks;
   return unit;
@@ -69,6 +58,10 @@ std::string detail_of(const AttentionConfig& config) {
 }
 
 }  // namespace
+
+int group_of(const AttentionProblem& problem, const AttentionConfig& config) {
+  return config.packs_heads && problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
+}
 
 std::string source_of(const AttentionConfig& c) {
   static constexpr const char* kTypes[] = {"kF32", "kF16", "kBF16", "kI32"};
@@ -97,6 +90,8 @@ std::string source_of(const AttentionConfig& c) {
   number("copy_bytes", c.copy_bytes);
   number("q_kept", c.q_kept);
   flag("packs_heads", c.packs_heads);
+  number("q_stages", c.q_stages);
+  flag("takes_turns", c.takes_turns);
   return text + "}";
 }
 
@@ -138,8 +133,7 @@ AttentionPlan prepare_gpu_forward(Runtime& runtime, const GpuForward& kernel, co
         "tiles",
         config.block_q, config.block_k, config.stages, shared_bytes, device.name, device.shared_per_block_bytes);
   jit::Compiler& compiler = runtime.impl().compiler;
-  const auto compiled = compiler.compile(
-      unit_of(kernel.name, kernel.header, kernel.function, threads, config.blocks_per_sm, config), device.architecture);
+  const auto compiled = compiler.compile(unit_of(kernel, threads, config.blocks_per_sm, config), device.architecture);
   AttentionPlan plan;
   plan.config = config;
   plan.detail = detail_of(config);
@@ -149,11 +143,10 @@ AttentionPlan prepare_gpu_forward(Runtime& runtime, const GpuForward& kernel, co
       static_cast<std::int64_t>(compiled->cubin.size())};
   auto loaded = std::make_shared<LoadedForward>();
   loaded->num_sms = device.num_sms;
+  loaded->has_programmatic_launch = device.compute_capability >= 90;
   if (config.is_split) {
     const AttentionConfig merge = {.dtype = config.dtype, .has_lse = config.has_lse};
-    const auto compiled_merge = compiler.compile(
-        unit_of("attention_merge", "kernels/attention/merge.cuh", "forward_merge", 32 * kMergeWarps, 1, merge),
-        device.architecture);
+    const auto compiled_merge = compiler.compile(unit_of(kMerge, 32 * kMergeWarps, 1, merge), device.architecture);
     if (device.is_present) {
       loaded->merge = cuda::load_kernel(runtime.impl().devices.context(device.device.index), compiled_merge->cubin,
                                         compiled_merge->entry);
@@ -182,6 +175,13 @@ void run_gpu_forward(Runtime& runtime, const AttentionPlan& plan, const Attentio
     cuda::launch(*loaded.forward, grid, stream, args);
     return;
   }
+  run_split(runtime, loaded, splits, problem, args, stream,
+            [&](const AttentionArgs& split) { cuda::launch(*loaded.forward, grid, stream, split); });
+}
+
+void run_split(Runtime& runtime, const LoadedForward& loaded, int splits, const AttentionProblem& problem,
+               const AttentionArgs& args, Stream stream,
+               const std::function<void(const AttentionArgs&)>& launch_forward) {
   const std::int64_t rows = static_cast<std::int64_t>(problem.batch) * problem.num_heads_q * problem.seqlen_q;
   const std::int64_t floats = splits * rows;
   const cuda::WorkspaceLease workspace = runtime.impl().workspaces.acquire(
@@ -189,8 +189,10 @@ void run_gpu_forward(Runtime& runtime, const AttentionPlan& plan, const Attentio
   AttentionArgs split = args;
   split.split = {splits, static_cast<float*>(workspace.data()),
                  static_cast<float*>(workspace.data()) + floats * problem.head_dim_v};
-  cuda::launch(*loaded.forward, grid, stream, split);
-  cuda::launch(*loaded.merge, {.blocks = (rows + kMergeWarps - 1) / kMergeWarps, .threads = 32 * kMergeWarps}, stream,
+  launch_forward(split);
+  // Where the GPU can, the merge is launched under the forward kernel; it waits for its results itself.
+  cuda::launch(*loaded.merge,
+               {.blocks = rows, .threads = 32 * kMergeWarps, .programmatic = loaded.has_programmatic_launch}, stream,
                split);
 }
 

@@ -2,8 +2,12 @@
 // What the GPU cards of attention forward share: compiling a config, the grid, splitting keys, and the launch.
 #pragma once
 
+#include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
 
+#include "cuda/module.h"
 #include "plan/attention_plan.h"
 
 namespace fovea {
@@ -14,6 +18,16 @@ struct GpuForward {
   std::string_view header;    // "kernels/attention/forward_sm80.cuh"
   std::string_view function;  // device function template in it: "forward_sm80"
   int (*shared_bytes)(const AttentionConfig&);
+  std::string_view more_parameters = {};  // of the kernel, behind its args: ", const __grid_constant__ X x"
+  std::string_view more_arguments = {};   // of the function: ", x"
+};
+
+/// A plan's own state.
+struct LoadedForward {
+  std::shared_ptr<const cuda::Kernel> forward;
+  std::shared_ptr<const cuda::Kernel> merge;  // only if the config splits
+  int num_sms = 0;
+  bool has_programmatic_launch = false;
 };
 
 /// A designated initialiser that compiles to this config. Fields at their default are left out.
@@ -34,6 +48,14 @@ bool wants_packed_heads(const AttentionProblem& problem, int block_q);
 /// Compiles (or finds) the kernel, and loads it if the device is there.
 AttentionPlan prepare_gpu_forward(Runtime& runtime, const GpuForward& kernel, const DeviceInfo& device,
                                   const AttentionConfig& config);
+
+/// The query heads that share the rows of a tile: 1 unless packed.
+int group_of(const AttentionProblem& problem, const AttentionConfig& config);
+
+/// Calls launch_forward(args) with the partial results' places filled in, and merges them.
+void run_split(Runtime& runtime, const LoadedForward& loaded, int splits, const AttentionProblem& problem,
+               const AttentionArgs& args, Stream stream,
+               const std::function<void(const AttentionArgs&)>& launch_forward);
 
 /// Enqueues the call: one launch, or two where keys are split.
 void run_gpu_forward(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& problem,

@@ -8,6 +8,7 @@
 
 namespace fovea {
 
+extern const AttentionKernel attention_forward_sm90;
 extern const AttentionKernel attention_forward_sm80;
 extern const AttentionKernel attention_forward_fp32;
 extern const AttentionKernel attention_forward_cpu;

@@ -108,6 +108,8 @@ void WorkspacePool::grow(Entry& entry, CUstream stream, std::size_t bytes) {
     driver.api.cuThreadExchangeStreamCaptureMode(&mode);
     driver.check(result, "cuMemAlloc", subject);
   }
+  // In a capture this becomes a node ahead of the first user, and every replay begins with zeros.
+  if (zeroed_) driver.check(driver.api.cuMemsetD8Async(entry.address, 0, wanted, stream), "cuMemsetD8Async", subject);
   entry.bytes = wanted;
 }
 

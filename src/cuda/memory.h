@@ -50,7 +50,8 @@ class WorkspaceLease {
 /// beside later calls on that stream; they are kept until the pool goes.
 class WorkspacePool {
  public:
-  WorkspacePool() = default;
+  /// zeroed: memory is zero when first leased; who writes to it leaves what the next user expects.
+  explicit WorkspacePool(bool zeroed = false) : zeroed_(zeroed) {}
   ~WorkspacePool();
   WorkspacePool(const WorkspacePool&) = delete;
   WorkspacePool& operator=(const WorkspacePool&) = delete;
@@ -73,6 +74,7 @@ class WorkspacePool {
   /// Context, id of the stream (0 in a capture), id of the capture (0 outside), and within a capture the stream's
   /// handle.
   using Key = std::tuple<CUcontext, unsigned long long, unsigned long long, CUstream>;
+  const bool zeroed_;
   std::mutex mutex_;
   std::map<Key, std::unique_ptr<Entry>> entries_;
 };

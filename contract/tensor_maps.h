@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Descriptors of the bulk copy engine as kernel parameters. src/cuda/tensor_map.h makes them; a kernel only passes
+// their address on, so it must take them as const __grid_constant__.
+#pragma once
+
+namespace fovea {
+
+struct alignas(128) TensorMap {
+  unsigned long long opaque[16];
+};
+
+/// What attention_forward_sm90 takes beside AttentionArgs. q: (batch, row groups' kv head or head, row, head within the
+/// group, column), k and v: (batch, head, row, column); one copy is a panel of 64 columns, rows in swizzled lines of
+/// 128 bytes. Columns past head_dim and rows past the tensor arrive as zeros.
+struct ForwardSm90Args {
+  TensorMap q, k, v;
+  /// Causal: row groups (heads of all sequences) that are worked off together, longest tiles first, so that what they
+  /// read again is still in L2.
+  int section_heads = 1;
+  /// Two counters, zero before and after every launch: tiles that blocks have taken beyond their first, and blocks that
+  /// found no more. Null where every block has one tile.
+  unsigned* tiles_taken = nullptr;
+};
+
+}  // namespace fovea

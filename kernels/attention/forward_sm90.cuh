@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention forward by warpgroup products and bulk copies (arXiv 2407.08608): sm_90a only.
+// Persistent blocks. One warpgroup loads: a thread copies k and q, another v, into rings of shared buffers. Two or
+// three warpgroups (one for short calls) each own 64 rows of the tile, with their o in registers. Keys are taken from
+// the last block to the first. The products q k^T of block j and p v of block j + 1 are in flight together; the row
+// maxima are taken under p v, the weights after it, while another warpgroup has the tensor cores. The pipeline runs on
+// across tiles: the first q k^T of the next tile is issued with the last p v of this one, and o is stored under it.
+// Rows are rescaled only where a maximum grows by more than 2^8 (see OnlineSoftmax). Blocks of keys that every row of a
+// warpgroup sees are not masked.
+// Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: v past a sequence's length
+// is overwritten with zeros in shared memory; a tile whose o is still non-finite is done again row by row.
+#pragma once
+
+#include "contract/tensor_maps.h"
+#include "kernels/block/forward_work.cuh"
+#include "kernels/block/online_softmax.cuh"
+#include "kernels/block/row_by_row.cuh"
+#include "kernels/pipeline/ring.cuh"
+#include "kernels/ptx/griddepcontrol.cuh"
+#include "kernels/ptx/shared_address.cuh"
+#include "kernels/ptx/tma.cuh"
+#include "kernels/ptx/warpgroup.cuh"
+#include "kernels/ptx/wgmma_registers.cuh"
+#include "kernels/tile/convert.cuh"
+#include "kernels/tile/panel.cuh"
+
+namespace fovea {
+
+/// What loading and using warps share: shared memory, rings, and the tiles of this block in order.
+template <AttentionConfig config>
+struct SharedSm90 {
+  using Work = ForwardWork<config.packs_heads>;
+  static constexpr int kWarpgroups = config.warps / 4 - 1;  // that use
+  static constexpr int kQueryPanels = panels_of(config.head_dim_qk);
+  static constexpr int kValuePanels = panels_of(config.head_dim_v);
+  static constexpr int kQueryBytes = config.block_q * kQueryPanels * 128;
+  static constexpr int kKeyBytes = config.block_k * kQueryPanels * 128;
+  static constexpr int kValueBytes = config.block_k * kValuePanels * 128;
+  static constexpr int kBarriers = config.q_stages * kQueryBytes + config.stages * (kKeyBytes + kValueBytes);
+  static_assert(config.block_q == 64 * kWarpgroups, "a warpgroup owns 64 rows");
+  static_assert(config.block_k % 16 == 0 && config.head_dim_qk % 16 == 0 && config.head_dim_v % 16 == 0,
+                "products take 16 of each");
+  static_assert(16 * (config.q_stages + 2 * config.stages + 4) <= kForwardSm90BarrierBytes, "barriers fit");
+  static_assert(4 * sizeof(Work) <= kForwardSm90TileBytes, "tiles fit");
+  using QueryRing = Ring<config.q_stages>;
+  using KeyRing = Ring<config.stages>;
+
+  static constexpr int kWorks = 4;        // the tile in use and those known ahead
+  static constexpr int kShortBlocks = 4;  // of keys: only ahead of tiles as short are three taken, else one, lest other
+                                          // blocks lack them at the end
+  using WorkRing = Ring<kWorks>;
+
+  const AttentionArgs& args;
+  const ForwardSm90Args& more;
+  unsigned base;
+
+  __device__ unsigned query(int slot) const { return base + slot * kQueryBytes; }
+  __device__ unsigned key(int slot) const { return base + config.q_stages * kQueryBytes + slot * kKeyBytes; }
+  __device__ unsigned value(int slot) const { return key(config.stages) + slot * kValueBytes; }
+  __device__ QueryRing queries() const { return {base + kBarriers}; }
+  __device__ KeyRing keys() const { return {base + kBarriers + 16 * config.q_stages}; }
+  __device__ KeyRing values() const { return {base + kBarriers + 16 * (config.q_stages + config.stages)}; }
+  __device__ WorkRing works() const { return {base + kBarriers + 16 * (config.q_stages + 2 * config.stages)}; }
+  __device__ Work& work(int slot) const {
+    return static_cast<Work*>(__cvta_shared_to_generic(base + kBarriers + kForwardSm90BarrierBytes))[slot];
+  }
+
+  __device__ int group() const { return config.packs_heads ? args.num_heads_q / args.num_heads_kv : 1; }
+  /// Rows of a tile; packed ones are whole queries.
+  __device__ int tile_rows() const { return config.block_q / group() * group(); }
+  __device__ unsigned num_tiles() const {
+    const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
+    const unsigned splits = config.is_split ? args.split.num_splits : 1;
+    return ceil_div(args.query.seqlen * group(), tile_rows()) * splits * heads * args.batch;
+  }
+  /// Waits for the block's next tile, which has rows and keys and stays until it is released; null after the last.
+  __device__ const Work* wait_work(const RingPlace<kWorks>& at) const {
+    works().wait_full(at);
+    const Work* found = &work(at.slot());
+    return found->rows > 0 ? found : nullptr;
+  }
+};
+
+// ---- load
+
+template <AttentionConfig config>
+struct LoadSm90 {
+  using Shared = SharedSm90<config>;
+  using Work = typename Shared::Work;
+  const Shared& shared;
+  const ForwardSm90Args& more;
+
+  /// The first key of the last block of keys; below keys.begin if there are none.
+  __device__ static int last_block(const Work& work) {
+    return work.keys.begin + (ceil_div(work.keys.size(), config.block_k) - 1) * config.block_k;
+  }
+
+  __device__ void load_query(const Work& work, const RingPlace<config.q_stages>& at) const {
+    const auto ring = shared.queries();
+    ring.wait_empty(at);
+    mbarrier_arrive_expect_tx(ring.full(at.slot()), shared.tile_rows() * Shared::kQueryPanels * 128);
+#pragma unroll
+    for (int panel = 0; panel < Shared::kQueryPanels; ++panel) {
+      cp_async_bulk_tensor_5d(
+          shared.query(at.slot()) + panel * config.block_q * 128, more.q, ring.full(at.slot()),
+          {panel * kPanelColumns, 0, static_cast<int>(work.sequence.q_first) + work.query(0),
+           config.packs_heads ? work.head_kv : work.head, shared.args.query.cu_seqlens ? 0 : work.batch});
+    }
+  }
+
+  template <int panels>
+  __device__ static void load_block(const Ring<config.stages>& ring, const RingPlace<config.stages>& at, unsigned to,
+                                    const TensorMap& map, const Work& work, int key, int batch) {
+    ring.wait_empty(at);
+    mbarrier_arrive_expect_tx(ring.full(at.slot()), panels * config.block_k * 128);
+#pragma unroll
+    for (int panel = 0; panel < panels; ++panel) {
+      cp_async_bulk_tensor_4d(
+          to + panel * config.block_k * 128, map, ring.full(at.slot()),
+          {panel * kPanelColumns, static_cast<int>(work.sequence.k_first) + key, work.head_kv, batch, 0});
+    }
+  }
+
+  /// One warp: what the others shall do next. It writes rows that see no key itself.
+  __device__ void find_work() const {
+    RingPlace<Shared::kWorks> at;
+    const unsigned tiles = shared.num_tiles();
+    const int rows = shared.tile_rows();
+    const bool is_long = shared.args.kv.seqlen > Shared::kShortBlocks * config.block_k;
+#pragma unroll 1
+    for (unsigned tile = blockIdx.x; tile < tiles; tile = take_tile(tile)) {
+      Work& work = shared.work(at.slot());
+      __syncwarp();  // all have read what was there
+      if (threadIdx.x % 32 == 0) work = find_forward_work<config>(shared.args, tile, rows, more.section_heads);
+      __syncwarp();
+      if (work.rows <= 0) continue;
+      if (work.keys.empty()) {
+        store_nothing(work);
+        __syncwarp();
+        continue;
+      }
+      if (threadIdx.x % 32 == 0) mbarrier_arrive(shared.works().full(at.slot()));
+      at.advance();
+      // No tile is taken before it is time for it.
+      shared.works().wait_empty(is_long ? RingPlace<Shared::kWorks>{at.count + Shared::kWorks / 2} : at);
+    }
+    if (threadIdx.x % 32 == 0) {
+      shared.work(at.slot()).rows = 0;
+      mbarrier_arrive(shared.works().full(at.slot()));
+    }
+    if (more.tiles_taken && threadIdx.x % 32 == 0) leave_counters();
+  }
+  /// The next tile that no block has taken.
+  __device__ unsigned take_tile(unsigned tile) const {
+    if (!more.tiles_taken) return tile + gridDim.x;
+    unsigned taken = 0;
+    if (threadIdx.x % 32 == 0) taken = atomicAdd(more.tiles_taken, 1u);
+    return gridDim.x + __shfl_sync(kWholeWarp, taken, 0);
+  }
+  /// The last block to find no more tiles leaves the counters as the next launch expects them.
+  __device__ void leave_counters() const {
+    __threadfence();
+    if (atomicAdd(more.tiles_taken + 1, 1u) != gridDim.x - 1) return;
+    more.tiles_taken[0] = 0;
+    more.tiles_taken[1] = 0;
+  }
+  /// Zeros and an lse of -inf.
+  __device__ void store_nothing(const Work& work) const {
+    const AttentionArgs& args = shared.args;
+    for (int row = 0; row < work.rows; ++row) {
+      if (threadIdx.x % 32 == 0) work.template store_lse<config>(args, row, -__int_as_float(0x7f800000));
+      for (int column = threadIdx.x % 32; column < args.head_dim_v; column += 32) {
+        if constexpr (config.is_split) {
+          args.split.partial_o[work.partial_row(args, row) * args.head_dim_v + column] = 0.0f;
+        } else {
+          auto* o = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row);
+          o[column] = 0;
+        }
+      }
+    }
+  }
+
+  /// One thread each for q, k and v, so that no ring waits for another.
+  __device__ void load_queries() const {
+    RingPlace<Shared::kWorks> at;
+    RingPlace<config.q_stages> q;
+    while (const Work* work = shared.wait_work(at)) {
+      load_query(*work, q);
+      q.advance();
+      leave(at);
+    }
+  }
+  __device__ void load_keys() const {
+    RingPlace<Shared::kWorks> at;
+    RingPlace<config.stages> k;
+    while (const Work* work = shared.wait_work(at)) {
+      for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
+        load_block<Shared::kQueryPanels>(shared.keys(), k, shared.key(k.slot()), more.k, *work, key, key_batch(*work));
+        k.advance();
+      }
+      leave(at);
+    }
+  }
+  __device__ void load_values() const {
+    RingPlace<Shared::kWorks> at;
+    RingPlace<config.stages> v;
+    while (const Work* work = shared.wait_work(at)) {
+      for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
+        load_block<Shared::kValuePanels>(shared.values(), v, shared.value(v.slot()), more.v, *work, key,
+                                         key_batch(*work));
+        v.advance();
+      }
+      leave(at);
+    }
+  }
+  __device__ void leave(RingPlace<Shared::kWorks>& at) const {
+    mbarrier_arrive(shared.works().empty(at.slot()));
+    at.advance();
+  }
+  /// Packed tensors have no dimension of sequences.
+  __device__ int key_batch(const Work& work) const { return shared.args.kv.cu_seqlens ? 0 : work.batch; }
+};
+
+// ---- use
+
+template <AttentionConfig config>
+struct UseSm90 {
+  using Shared = SharedSm90<config>;
+  using Work = typename Shared::Work;
+  using QueryPanels = Panels<config.block_q>;
+  using KeyPanels = Panels<config.block_k>;
+  static constexpr int kKeyTiles = config.block_k / 8;
+  static constexpr int kValueTiles = config.head_dim_v / 8;
+  static constexpr int kTurnBarrier = 1;   // and the next ones, one per warpgroup
+  static constexpr int kCleanBarrier = 4;  // the same
+  using ProductQk = Wgmma<config.block_k, config.dtype>;
+  using ProductPv = Wgmma<config.head_dim_v, config.dtype>;
+
+  const Shared& shared;
+  const AttentionArgs& args;
+  const int warpgroup;
+  const float scale_log2;
+  RingPlace<Shared::kWorks> work_at;
+  RingPlace<config.q_stages> q_at;
+  RingPlace<config.stages> k_at, v_at;
+  float s[1][kKeyTiles][4];
+  float o[1][kValueTiles][4];
+  unsigned p[config.block_k / 4];
+  OnlineSoftmax<1> softmax;
+  KeyInterval seen[2];  // by this thread's two rows, whether they exist or not
+  KeyInterval every;    // by every row of the warpgroup
+
+  __device__ UseSm90(const Shared& shared, int warpgroup)
+      : shared(shared),
+        args(shared.args),
+        warpgroup(warpgroup),
+        // With softcap the scores arrive scaled. The smallest scale is positive, so that -inf * scale stays -inf.
+        scale_log2(config.has_softcap ? 1.0f : fmaxf(fabsf(shared.args.softmax_scale) * kLog2E, 1.2e-38f)) {}
+
+  __device__ int row(int r) const { return 64 * warpgroup + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4 + 8 * r; }
+  __device__ auto flat_s() -> float (&)[config.block_k / 2] {
+    return reinterpret_cast<float(&)[config.block_k / 2]>(s);
+  }
+  __device__ auto flat_o() -> float (&)[config.head_dim_v / 2] {
+    return reinterpret_cast<float(&)[config.head_dim_v / 2]>(o);
+  }
+
+  // ---- products; nothing may touch their registers until they have been waited for
+
+  __device__ void start_qk() {
+    wgmma_fence();
+    const Descriptor q = QueryPanels::by_rows(shared.query(q_at.slot()) + warpgroup * 64 * 128);
+    const Descriptor k = KeyPanels::by_rows(shared.key(k_at.slot()));
+    ProductQk::product(flat_s(), q, k);
+#pragma unroll
+    for (int i = 1; i < config.head_dim_qk / 16; ++i) {
+      ProductQk::add(flat_s(), q + QueryPanels::depth(i), k + KeyPanels::depth(i));
+    }
+    wgmma_commit_group();
+  }
+  __device__ void start_pv() {
+    wgmma_fence();
+    const Descriptor v = KeyPanels::by_columns(shared.value(v_at.slot()));
+#pragma unroll
+    for (int i = 0; i < config.block_k / 16; ++i)
+      ProductPv::add_transposed(flat_o(), p + 4 * i, v + KeyPanels::rows_depth(i));
+    wgmma_commit_group();
+  }
+  __device__ void wait_turn() const {
+    if constexpr (config.takes_turns) bar_sync(kTurnBarrier + warpgroup, 256);
+  }
+  __device__ void pass_turn() const {
+    if constexpr (config.takes_turns) bar_arrive(kTurnBarrier + (warpgroup + 1) % Shared::kWarpgroups, 256);
+  }
+
+  // ---- scores
+
+  __device__ void see(const Work& work) {
+    const int begin = work.query(64 * warpgroup);
+    const int end = min_of(work.query(64 * warpgroup + 63) + 1, work.sequence.seqlen_q);
+    every = begin < end ? tile_full_keys<config.mask>(work.mask, begin, end) : KeyInterval{0, kMaxSeqlen};
+#pragma unroll
+    for (int r = 0; r < 2; ++r) seen[r] = visible_keys<config.mask>(work.mask, work.query(row(r)));
+  }
+  __device__ void mask_scores(int key_first) {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const int offset = key_first + 2 * (threadIdx.x % 4) - seen[r].begin;
+      const unsigned size = seen[r].size();
+#pragma unroll
+      for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          if (static_cast<unsigned>(offset + 8 * n + e) >= size) s[0][n][2 * r + e] = -__int_as_float(0x7f800000);
+        }
+      }
+    }
+  }
+  /// softcap * tanh(scale * s / softcap), times log2(e); tanh from one exponential, exact to 1e-7 of softcap.
+  __device__ void cap_scores() {
+    const float inner = 2.0f * kLog2E * args.softmax_scale / args.softcap;
+    const float outer = args.softcap * kLog2E;
+#pragma unroll
+    for (int i = 0; i < config.block_k / 2; ++i) {
+      flat_s()[i] = outer - 2.0f * outer * rcp_approx(1.0f + ex2_approx(flat_s()[i] * inner));
+    }
+  }
+  /// What a block's scores need before the softmax. The row maximum is taken before scaling: a negative scale turns
+  /// signs.
+  __device__ void edit_scores(int key_first) {
+    if constexpr (config.has_softcap) {
+      cap_scores();
+    } else if (args.softmax_scale < 0.0f) {
+#pragma unroll
+      for (int i = 0; i < config.block_k / 2; ++i) flat_s()[i] = -flat_s()[i];
+    }
+    if (!every.contains(key_first, key_first + config.block_k)) mask_scores(key_first);
+  }
+  __device__ void pack_weights() {
+#pragma unroll
+    for (int i = 0; i < config.block_k / 4; ++i) p[i] = pack<config.dtype>(flat_s()[2 * i], flat_s()[2 * i + 1]);
+  }
+
+  // ---- the loop over keys
+
+  __device__ void begin_tile(const Work& work, int key_first) {
+    see(work);
+    softmax.reset();
+#pragma unroll
+    for (int i = 0; i < config.head_dim_v / 2; ++i) flat_o()[i] = 0.0f;
+    edit_scores(key_first);
+    float largest[1][2], factor[1][2];
+    softmax.outgrown(s, scale_log2, largest);
+    softmax.raise(largest, scale_log2, factor);
+    softmax.weigh(s, scale_log2);
+    pack_weights();
+  }
+
+  /// The keys from key_first on; is_last: of the tile.
+  __device__ void step(int key_first, bool is_last) {
+    shared.keys().wait_full(k_at);
+    wait_turn();
+    start_qk();
+    shared.values().wait_full(v_at);
+    start_pv();
+    pass_turn();
+    wgmma_wait_group<1>();
+    after_wait(flat_s());
+    shared.keys().release(k_at);
+    k_at.advance();
+    if (is_last) release_query();
+    edit_scores(key_first);
+    float largest[1][2], factor[1][2];
+    const bool grows = softmax.outgrown(s, scale_log2, largest);
+    if (grows) softmax.raise(largest, scale_log2, factor);
+    softmax.weigh(s, scale_log2);
+    wgmma_wait_group<0>();
+    after_wait(flat_o());
+    after_wait(p);
+    shared.values().release(v_at);
+    v_at.advance();
+    pack_weights();
+    if (grows) softmax.rescale(o, factor);
+  }
+
+  /// Zeros over the rows of the next v from `row` on. Every warpgroup does it for itself, before its product.
+  __device__ void clean_values(int row) const {
+    shared.values().wait_full(v_at);
+    constexpr int kChunks = 8 * Shared::kValuePanels;
+    for (int i = threadIdx.x % 128; i < (config.block_k - row) * kChunks; i += 128) {
+      const int chunk = i % kChunks;
+      const unsigned at = shared.value(v_at.slot()) + chunk / 8 * KeyPanels::kPanelBytes + (row + i / kChunks) * 128;
+      *static_cast<uint4*>(__cvta_shared_to_generic(at + chunk % 8 * 16)) = make_uint4(0, 0, 0, 0);
+    }
+    fence_proxy_async();
+    bar_sync(kCleanBarrier + warpgroup, 128);
+  }
+
+  /// As soon as the last product of a tile with it is done: the next one is waited for.
+  __device__ void release_query() {
+    shared.queries().release(q_at);
+    q_at.advance();
+  }
+
+  __device__ void run() {
+    const Work* work = shared.wait_work(work_at);
+    if (!work) return;
+    if (config.takes_turns && warpgroup == Shared::kWarpgroups - 1) bar_arrive(kTurnBarrier, 256);
+    shared.queries().wait_full(q_at);
+    shared.keys().wait_full(k_at);
+    start_qk();
+    wgmma_wait_group<0>();
+    after_wait(flat_s());
+    int begin = work->keys.begin, key = LoadSm90<config>::last_block(*work);
+    while (work) {
+      shared.keys().release(k_at);
+      k_at.advance();
+      if (key == begin) release_query();
+      begin_tile(*work, key);
+      if ((args.kv.cu_seqlens || args.kv.seq_lens) && key + config.block_k > work->sequence.seqlen_k) {
+        clean_values(work->sequence.seqlen_k - key);
+      }
+#pragma unroll 1
+      for (key -= config.block_k; key >= begin; key -= config.block_k) step(key, key == begin);
+      const RingPlace<Shared::kWorks> done = work_at;
+      work_at.advance();
+      const Work* next = shared.wait_work(work_at);
+      if (next) {
+        begin = next->keys.begin;
+        key = LoadSm90<config>::last_block(*next);
+        shared.queries().wait_full(q_at);
+        shared.keys().wait_full(k_at);
+      }
+      shared.values().wait_full(v_at);
+      wait_turn();
+      start_pv();
+      start_qk();  // of the next tile; after the last one of whatever is there, unused
+      pass_turn();
+      wgmma_wait_group<1>();
+      after_wait(flat_o());
+      shared.values().release(v_at);
+      v_at.advance();
+      const bool is_finite = all_finite();
+      store(*work);
+      wgmma_wait_group<0>();
+      after_wait(flat_s());
+      if (__any_sync(kWholeWarp, !is_finite)) store_row_by_row(*work);
+      shared.works().release(done);
+      work = next;
+    }
+  }
+
+  // ---- o
+
+  /// False if o is not finite though the weights are.
+  __device__ bool all_finite() const {
+    float probe[4] = {};  // 0 * x is NaN exactly when x is not finite; four chains, since one is as long as o
+#pragma unroll
+    for (int n = 0; n < kValueTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) probe[i] = fmaf(o[0][n][i], 0.0f, probe[i]);
+    }
+    return (probe[0] + probe[1] == 0.0f || softmax.sum[0][0] != softmax.sum[0][0]) &&
+           (probe[2] + probe[3] == 0.0f || softmax.sum[0][1] != softmax.sum[0][1]);
+  }
+
+  /// Writes the lse; returns what o is to be multiplied by, 0 if the row saw nothing.
+  __device__ float finish_row(const Work& work, int r) const {
+    const float sum = lanes_sum<4>(softmax.sum[0][r]);
+    const bool empty = sum == 0.0f || work.query(row(r)) >= work.sequence.seqlen_q;
+    if ((config.has_lse || config.is_split) && threadIdx.x % 4 == 0) {
+      const float lse = empty ? -__int_as_float(0x7f800000) : kLn2 * softmax.max_log2[0][r] + logf(sum);
+      work.template store_lse<config>(args, row(r), lse);
+    }
+    return empty ? 0.0f : rcp_approx(sum);
+  }
+  /// Divides o by the sums and writes the lse. Rows that see nothing become zeros.
+  __device__ void normalize(const Work& work) {
+    const float factor[1][2] = {{finish_row(work, 0), finish_row(work, 1)}};
+    OnlineSoftmax<1>::rescale(o, factor);
+    if (!__any_sync(kWholeWarp, factor[0][0] == 0.0f || factor[0][1] == 0.0f)) return;
+#pragma unroll
+    for (int n = 0; n < kValueTiles; ++n) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) o[0][n][i] = factor[0][i / 2] == 0.0f ? 0.0f : o[0][n][i];
+    }
+  }
+
+  /// The lanes of a row exchange words so that each holds 8 columns in a row, 16 bytes.
+  __device__ static void transpose_quad(unsigned (&word)[4]) {
+    const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
+    const unsigned a = __shfl_xor_sync(kWholeWarp, odd ? word[0] : word[1], 1);
+    const unsigned b = __shfl_xor_sync(kWholeWarp, odd ? word[2] : word[3], 1);
+    (odd ? word[0] : word[1]) = a;
+    (odd ? word[2] : word[3]) = b;
+    const unsigned c = __shfl_xor_sync(kWholeWarp, high ? word[0] : word[2], 2);
+    const unsigned d = __shfl_xor_sync(kWholeWarp, high ? word[1] : word[3], 2);
+    (high ? word[0] : word[2]) = c;
+    (high ? word[1] : word[3]) = d;
+  }
+
+  __device__ void store(const Work& work) {
+    normalize(work);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const bool exists = row(r) < work.rows;
+      if constexpr (config.is_split) {
+        if (exists) store_partial_row(work, r);
+        continue;
+      }
+      auto* to = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row(r));
+#pragma unroll
+      for (int n = 0; n < kValueTiles; n += 4) {
+        unsigned word[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) word[i] = packed_pair(min_of(n + i, kValueTiles - 1), r);
+        transpose_quad(word);
+        const int column = 8 * (n + threadIdx.x % 4);
+        if (exists && column < args.head_dim_v) {
+          *reinterpret_cast<uint4*>(to + column) = make_uint4(word[0], word[1], word[2], word[3]);
+        }
+      }
+    }
+  }
+  __device__ unsigned packed_pair(int n, int r) const { return pack<config.dtype>(o[0][n][2 * r], o[0][n][2 * r + 1]); }
+  __device__ void store_partial_row(const Work& work, int r) const {
+    float* to = args.split.partial_o + work.partial_row(args, row(r)) * args.head_dim_v;
+#pragma unroll
+    for (int n = 0; n < kValueTiles; ++n) {
+      const int column = 8 * n + 2 * (threadIdx.x % 4);
+      if (column < args.head_dim_v) {
+        *reinterpret_cast<float2*>(to + column) = make_float2(o[0][n][2 * r], o[0][n][2 * r + 1]);
+      }
+    }
+  }
+
+  /// The warp's rows once more, with v looked at one by one.
+  __device__ void store_row_by_row(const Work& work) {
+    const RowByRow<config> direct = {args, work};
+#pragma unroll
+    for (int i = 0; i < config.head_dim_v / 2; ++i) flat_o()[i] = 0.0f;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) direct.attend(row(r), r, o, softmax);
+    __syncwarp();
+    normalize(work);
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      if (row(r) >= work.rows) continue;
+      if constexpr (config.is_split) {
+        store_partial_row(work, r);
+      } else {
+        auto* to = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row(r));
+#pragma unroll
+        for (int n = 0; n < kValueTiles; ++n) {
+          const int column = 8 * n + 2 * (threadIdx.x % 4);
+          if (column >= args.head_dim_v) continue;
+          *reinterpret_cast<unsigned*>(to + column) = pack<config.dtype>(o[0][n][2 * r], o[0][n][2 * r + 1]);
+        }
+      }
+    }
+  }
+};
+
+/// The whole kernel; its block has 32 * config.warps threads and forward_sm90_shared_bytes(config) of shared memory.
+template <AttentionConfig config>
+__device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90Args& more) {
+  extern __shared__ __align__(1024) unsigned char memory[];
+  const SharedSm90<config> shared = {args, more, shared_address(memory)};
+  if (threadIdx.x == 32) {
+    prefetch_tensormap(more.q);
+    prefetch_tensormap(more.k);
+    prefetch_tensormap(more.v);
+  }
+  if (threadIdx.x == 0) {
+    constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
+    shared.queries().init(kUsers);
+    shared.keys().init(kUsers);
+    shared.values().init(kUsers);
+    shared.works().init(kUsers + 3);  // and the threads that load
+    fence_mbarrier_init();
+  }
+  __syncthreads();
+  if constexpr (config.is_split) griddepcontrol_launch_dependents();    // the merge may take its place and wait
+  const int warpgroup = __shfl_sync(kWholeWarp, threadIdx.x / 128, 0);  // in a form the compiler knows to be uniform
+  // Registers per thread: 65536 shared out. Two blocks per SM have half each.
+  constexpr int kUse = config.warps == 12 ? 232 : config.warps == 16 ? 160 : config.blocks_per_sm == 2 ? 216 : 256;
+  constexpr int kLoad = config.warps == 12 ? 40 : config.warps == 16 ? 32 : 40;
+  if (warpgroup == 0) {
+    setmaxnreg_dec<kLoad>();
+    const LoadSm90<config> load = {shared, more};
+    if (threadIdx.x == 0) load.load_keys();
+    if (threadIdx.x == 32) load.load_values();
+    if (threadIdx.x / 32 == 2) load.find_work();
+    if (threadIdx.x == 96) load.load_queries();
+  } else {
+    setmaxnreg_inc<kUse>();
+    UseSm90<config> use(shared, warpgroup - 1);
+    use.run();
+  }
+}
+
+}  // namespace fovea

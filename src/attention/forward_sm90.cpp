@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// The card of kernels/attention/forward_sm90.cuh: fp16 and bf16 by warpgroup products on Hopper.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <optional>
+
+#include "attention/gpu_forward.h"
+#include "attention/kernels.h"
+#include "base/check.h"
+#include "base/math.h"
+#include "contract/tensor_maps.h"
+#include "cuda/launch.h"
+#include "cuda/tensor_map.h"
+#include "runtime.h"
+
+namespace fovea {
+namespace {
+
+constexpr GpuForward kKernel = {"attention_forward_sm90",
+                                "kernels/attention/forward_sm90.cuh",
+                                "forward_sm90",
+                                forward_sm90_shared_bytes,
+                                ", const __grid_constant__ ForwardSm90Args more",
+                                ", more"};
+
+struct Tile {
+  int block_q, block_k, stages, q_stages;
+  bool takes_turns;
+};
+
+int warps_of(int block_q) { return block_q / 16 + 4; }
+
+/// Best first; measured on an H200 (docs/kernels/attention_forward_sm90.md).
+std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, int head_dim_v) {
+  const int head_dim = std::max(head_dim_qk, head_dim_v);
+  if (head_dim <= 64) {
+    const Tile three = {192, 128, 2, 2, true}, two = {128, 128, 3, 2, true};
+    // Windows and softcap need more registers than three warpgroups have.
+    if (problem.mask.kind == MaskKind::kWindow || problem.softcap != 0.0f) return {two};
+    if (problem.seqlen_q <= 1024) return {two, three};
+    return {three, two};
+  }
+  if (head_dim <= 128) return {{128, 128, 2, 2, false}};
+  if (head_dim_v <= 128 && head_dim_qk <= 192) return {{128, 128, 2, 1, true}};
+  if (head_dim <= 192) return {{128, 96, 2, 1, true}};
+  const Tile wide = {128, 80, 2, 1, true}, narrow = {128, 64, 2, 1, true};
+  if (problem.seqlen_q <= 2048) return {narrow, wide};
+  return {wide, narrow};
+}
+
+constexpr std::int64_t kFewBytes = 64 << 20;
+
+/// Up to 64 rows per kv head.
+bool is_short(const AttentionProblem& problem) {
+  const int heads_per_kv = problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
+  return static_cast<std::int64_t>(problem.seqlen_q) * heads_per_kv <= 64;
+}
+
+std::int64_t key_value_bytes(const AttentionProblem& problem) {
+  return 2 * static_cast<std::int64_t>(problem.batch) * problem.seqlen_k * problem.num_heads_kv *
+         (problem.head_dim_qk + problem.head_dim_v);
+}
+
+/// For short calls: bound by reading keys and values. Two blocks per SM where shared memory holds them.
+Tile short_tile(int head_dim) {
+  if (head_dim <= 64) return {64, 128, 3, 1, false};
+  if (head_dim <= 128) return {64, 64, 3, 1, false};
+  return {64, 64, 2, 1, false};
+}
+
+int rows_per_tile(const AttentionProblem& problem, const AttentionConfig& config) {
+  const int group = group_of(problem, config);
+  return config.block_q / group * group;
+}
+
+/// Of one split.
+std::int64_t count_tiles(const AttentionProblem& problem, const AttentionConfig& config) {
+  const std::int64_t group = group_of(problem, config), rows = rows_per_tile(problem, config);
+  return (problem.seqlen_q * group + rows - 1) / rows * (problem.num_heads_q / group) * problem.batch;
+}
+
+/// The number that ends first, counting blocks of keys in the busiest place; a tile costs some beside its keys, and a
+/// merge the launch of a kernel.
+int best_splits(const AttentionProblem& problem, const AttentionConfig& config, int num_sms) {
+  constexpr int kMaxSplits = 128;
+  const std::int64_t tiles = count_tiles(problem, config), places = std::int64_t{num_sms} * config.blocks_per_sm;
+  if (tiles == 0 || tiles * 2 > places * 3) return 1;
+  const int blocks = ceil_div(problem.seqlen_k, config.block_k);
+  const std::int64_t per_tile = 2, merge = 4;
+  int best = 1;
+  std::int64_t best_cost = (tiles + places - 1) / places * (blocks + per_tile);
+  for (int splits = 2; splits <= std::min(kMaxSplits, blocks / 2); ++splits) {
+    const std::int64_t cost =
+        (tiles * splits + places - 1) / places * (ceil_div(blocks, splits) + per_tile) + merge + splits / 16;
+    if (cost < best_cost) best = splits, best_cost = cost;
+  }
+  return best;
+}
+
+bool fits(const AttentionConfig& config, const DeviceInfo& device, int blocks_per_sm) {
+  const int bytes = forward_sm90_shared_bytes(config);
+  return bytes <= device.shared_per_block_bytes &&
+         blocks_per_sm * (bytes + device.shared_reserved_bytes) <= device.shared_per_sm_bytes;
+}
+
+Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
+  if (Support common = supports_gpu_forward(problem, device); !common) return common;
+  if (!device.has_wgmma) return Support::no(fmt::format("is for sm_90a (Hopper); the GPU is {}", device.architecture));
+  if (problem.dtype != DType::kF16 && problem.dtype != DType::kBF16) {
+    return Support::no("takes fp16 and bf16; fp32 runs in attention_forward_fp32");
+  }
+  for (const int head_dim : {problem.head_dim_qk, problem.head_dim_v}) {
+    if (head_dim < 8 || head_dim > 256 || head_dim % 8 != 0) {
+      return Support::no(fmt::format("takes head_dim from 8 to 256 in steps of 8, got {}", head_dim));
+    }
+  }
+  if (problem.alignment_bytes < 16) {
+    return Support::no(fmt::format("copies rows that begin at multiples of 16 bytes; these are aligned to {}",
+                                   problem.alignment_bytes));
+  }
+  if (is_short(problem) && key_value_bytes(problem) > kFewBytes) {
+    return Support::no(
+        fmt::format("leaves calls of few queries over more than {} MiB of keys and values to "
+                    "attention_forward_sm80, which reads them faster",
+                    kFewBytes >> 20));
+  }
+  return Support::yes();
+}
+
+std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const DeviceInfo& device) {
+  AttentionConfig config = gpu_config(problem);
+  config.copy_bytes = 0;  // always 16
+  config.head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, 16));
+  config.head_dim_v = static_cast<int>(round_up(problem.head_dim_v, 16));
+  const int heads_per_kv = problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
+  const int head_dim = std::max(config.head_dim_qk, config.head_dim_v);
+  std::vector<AttentionConfig> found;
+  for (const Tile& tile : is_short(problem) ? std::vector<Tile>{short_tile(head_dim)}
+                                            : long_tiles(problem, config.head_dim_qk, config.head_dim_v)) {
+    config.block_q = tile.block_q;
+    config.block_k = tile.block_k;
+    config.stages = tile.stages;
+    config.q_stages = tile.q_stages;
+    config.takes_turns = tile.takes_turns;
+    config.warps = warps_of(tile.block_q);
+    config.packs_heads = heads_per_kv <= tile.block_q && wants_packed_heads(problem, tile.block_q);
+    config.blocks_per_sm = 1;
+    const int shared = forward_sm90_shared_bytes(config);
+    if (tile.block_q == 64 && fits(config, device, 2)) config.blocks_per_sm = 2;
+    config.is_split = best_splits(problem, config, device.num_sms) > 1;
+    if (shared <= device.shared_per_block_bytes) found.push_back(config);
+  }
+  return found;
+}
+
+/// A caller's tile may be anything; the kernel takes one to three warpgroups of 64 rows and the barriers of five
+/// stages.
+AttentionConfig checked(AttentionConfig config) {
+  check(config.block_q == 64 || config.block_q == 128 || config.block_q == 192, ErrorCode::kInvalidArgument,
+        "tile.block_q", "tile.block_q is {}, must be 64, 128 or 192", config.block_q);
+  check(config.block_k >= 16 && config.block_k <= 256 && config.block_k % 16 == 0, ErrorCode::kInvalidArgument,
+        "tile.block_k", "tile.block_k is {}, must be a multiple of 16 up to 256", config.block_k);
+  check(config.stages >= 1 && config.stages <= 5, ErrorCode::kInvalidArgument, "tile.stages",
+        "tile.stages is {}, must be 1 to 5", config.stages);
+  check(config.warps == warps_of(config.block_q), ErrorCode::kInvalidArgument, "tile.warps",
+        "tile.warps is {}, must be {}: one for every 16 rows and four that load", config.warps,
+        warps_of(config.block_q));
+  return config;
+}
+
+AttentionPlan prepare(Runtime& runtime, const AttentionProblem&, const DeviceInfo& device,
+                      const AttentionConfig& config) {
+  return prepare_gpu_forward(runtime, kKernel, device, checked(config));
+}
+
+/// Row groups whose keys and values together take a part of L2.
+int section_heads(const AttentionProblem& problem, const AttentionConfig& config) {
+  constexpr std::int64_t kBytes = 32 << 20;
+  const std::int64_t head_bytes =
+      2 * static_cast<std::int64_t>(problem.seqlen_k) * (problem.head_dim_qk + problem.head_dim_v);
+  const std::int64_t heads_per_kv = config.packs_heads ? 1 : problem.num_heads_q / problem.num_heads_kv;
+  return static_cast<int>(std::clamp<std::int64_t>(kBytes / std::max<std::int64_t>(head_bytes, 1), 1, 1 << 16) *
+                          heads_per_kv);
+}
+
+/// A dimension of one element may have any stride, which the copy engine need not be able to take.
+std::int64_t stride_bytes(std::int64_t extent, Int64 stride) { return extent > 1 ? stride * 2 : 16; }
+
+TensorMap encode(const cuda::Driver& driver, cuda::TensorMapShape shape, DType dtype) {
+  static_assert(sizeof(cuda::TensorMap) == sizeof(TensorMap));
+  shape.dtype = dtype;
+  shape.swizzle = cuda::Swizzle::k128Bytes;
+  shape.l2_promotion = cuda::L2Promotion::k256Bytes;
+  return std::bit_cast<TensorMap>(cuda::encode_tensor_map(driver, shape));
+}
+
+TensorMap query_map(const cuda::Driver& driver, const AttentionProblem& p, const AttentionArgs& args,
+                    const AttentionConfig& config) {
+  const QueryArgs& q = args.query;
+  const int group = group_of(p, config), heads = p.num_heads_q / group, rows = config.block_q / group;
+  const std::int64_t batch = q.cu_seqlens ? 1 : p.batch, seqlen = q.cu_seqlens ? p.total_q : p.seqlen_q;
+  return encode(driver,
+                {.data = q.q,
+                 .rank = 5,
+                 .extent = {p.head_dim_qk, group, seqlen, heads, batch},
+                 .stride_bytes = {0, stride_bytes(group, q.stride_head), stride_bytes(seqlen, q.stride_row),
+                                  stride_bytes(heads, q.stride_head * group), stride_bytes(batch, q.stride_batch)},
+                 .box = {kPanelColumns, group, rows, 1, 1}},
+                config.dtype);
+}
+
+TensorMap key_value_map(const cuda::Driver& driver, const AttentionProblem& p, const AttentionArgs& args,
+                        const AttentionConfig& config, bool is_value) {
+  const KeyValueDense& kv = args.kv;
+  const std::int64_t batch = kv.cu_seqlens ? 1 : p.batch, seqlen = kv.cu_seqlens ? p.total_k : p.seqlen_k;
+  const bool is_empty = seqlen == 0;  // nothing is read then, and the map must still be one
+  return encode(driver,
+                {.data = is_empty   ? args.query.q
+                         : is_value ? kv.v
+                                    : kv.k,
+                 .rank = 4,
+                 .extent = {is_value ? p.head_dim_v : p.head_dim_qk, is_empty ? 1 : seqlen, p.num_heads_kv, batch},
+                 .stride_bytes = {0, stride_bytes(seqlen, is_value ? kv.v_stride_row : kv.k_stride_row),
+                                  stride_bytes(p.num_heads_kv, is_value ? kv.v_stride_head : kv.k_stride_head),
+                                  stride_bytes(batch, is_value ? kv.v_stride_batch : kv.k_stride_batch)},
+                 .box = {kPanelColumns, config.block_k, 1, 1}},
+                config.dtype);
+}
+
+void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& problem, const AttentionArgs& args,
+         Stream stream) {
+  const auto& loaded = *static_cast<const LoadedForward*>(plan.state.get());
+  const AttentionConfig& config = plan.config;
+  const int splits = config.is_split ? best_splits(problem, config, loaded.num_sms) : 1;
+  const std::int64_t tiles = count_tiles(problem, config) * splits;
+  if (tiles == 0) return;
+  constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
+  const std::int64_t rows = args.query.cu_seqlens ? std::max(problem.total_q, problem.total_k) : 0;
+  check(tiles <= kMost && rows <= kMost, ErrorCode::kUnsupported, "q",
+        "the call has {} tiles and {} packed rows, at most {} are counted; split the batch", tiles, rows, kMost);
+  const cuda::Driver& driver = *loaded.forward->device.driver;
+  const cuda::ScopedContext scope(loaded.forward->device);  // the driver encodes in a context only
+  ForwardSm90Args more = {query_map(driver, problem, args, config), key_value_map(driver, problem, args, config, false),
+                          key_value_map(driver, problem, args, config, true), section_heads(problem, config)};
+  const cuda::LaunchConfig grid = {
+      .blocks = std::min<std::int64_t>(tiles, std::int64_t{loaded.num_sms} * config.blocks_per_sm),
+      .threads = plan.launch.threads_per_block,
+      .shared_bytes = plan.launch.shared_bytes};
+  std::optional<cuda::WorkspaceLease> counters;
+  if (tiles > grid.blocks) {
+    counters.emplace(runtime.impl().counters.acquire(loaded.forward->device, stream, 2 * sizeof(unsigned)));
+    more.tiles_taken = static_cast<unsigned*>(counters->data());
+  }
+  if (!config.is_split) {
+    cuda::launch(*loaded.forward, grid, stream, args, more);
+    return;
+  }
+  run_split(runtime, loaded, splits, problem, args, stream,
+            [&](const AttentionArgs& split) { cuda::launch(*loaded.forward, grid, stream, split, more); });
+}
+
+}  // namespace
+
+const AttentionKernel attention_forward_sm90 = {kKernel.name, supports, candidates, prepare, run};
+
+}  // namespace fovea

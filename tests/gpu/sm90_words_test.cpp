@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only Hopper has: tensor maps and bulk copies, warpgroup products, programmatic launches.
+#include <gtest/gtest.h>
+
+#include "base/math.h"
+#include "cuda/tensor_map.h"
+#include "tests/gpu/gpu.h"
+
+namespace fovea::testing {
+namespace {
+
+/// Small numbers that fp16 holds exactly, different in neighbouring rows and columns.
+float element(std::int64_t row, std::int64_t column) { return static_cast<float>((row * 5 + column * 3) % 17 - 8); }
+
+class Sm90Words : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs sm_90a";
+  }
+};
+
+/// Copies one box of a tensor (2, 5, 40 rows, 88 columns) through a tensor map and returns it as it lies in shared
+/// memory.
+TEST_F(Sm90Words, tensor_map_box_arrives_swizzled_with_zeros_outside) {
+  constexpr int kColumns = 88, kRows = 40, kHeads = 5, kBoxRows = 16;
+  std::vector<std::uint16_t> in;
+  for (int i = 0; i < 2 * kRows * kHeads; ++i) {
+    for (int c = 0; c < kColumns; ++c) in.push_back(float_to_fp16(element(i, c)));
+  }
+  const DeviceCopy input(in);
+  cuda::TensorMap map;
+  {
+    const cuda::ScopedContext scope(gpu().device());
+    map = cuda::encode_tensor_map(
+        gpu().runtime.impl().devices.driver(),
+        {.data = input.data(),
+         .dtype = DType::kF16,
+         .rank = 4,
+         .extent = {kColumns, kRows, kHeads, 2},
+         .stride_bytes = {0, kHeads * kColumns * 2, kColumns * 2, kRows * kHeads * kColumns * 2},
+         .box = {64, kBoxRows, 1, 1},
+         .swizzle = cuda::Swizzle::k128Bytes});
+  }
+  const auto kernel = gpu().kernel(
+      "kernels/attention/forward_sm90.cuh", "test_tensor_map",
+      "const __grid_constant__ TensorMap map, unsigned short* out, int column, int row, int head, int batch",
+      "__shared__ __align__(1024) unsigned short tile[16 * 64]; __shared__ unsigned long long bar[1]; "
+      "const Ring<1> ring = {shared_address(bar)}; (void)ring; const unsigned full = shared_address(bar); "
+      "if (threadIdx.x == 0) { mbarrier_init(full, 1); fence_mbarrier_init(); } __syncthreads(); "
+      "if (threadIdx.x == 0) { mbarrier_arrive_expect_tx(full, 2048); "
+      "cp_async_bulk_tensor_4d(shared_address(tile), map, full, {column, row, head, batch, 0}); } "
+      "mbarrier_wait(full, 0); for (int i = threadIdx.x; i < 1024; i += 32) out[i] = tile[i];",
+      32);
+  struct Place {
+    int column, row, head, batch;
+  };
+  for (const Place& p : {Place{0, 0, 0, 0}, {64, 8, 3, 1}, {0, 32, 4, 1}, {64, 39, 2, 0}}) {
+    const DeviceCopy output(std::vector<std::uint16_t>(1024, 0xffff));
+    void* to = output.data();
+    cuda::launch(*kernel, {.blocks = 1, .threads = 32}, Stream{}, map, to, p.column, p.row, p.head, p.batch);
+    gpu().synchronize();
+    const auto out = output.values<std::uint16_t>();
+    for (int r = 0; r < kBoxRows; ++r) {
+      for (int c = 0; c < 64; ++c) {
+        const bool inside = p.row + r < kRows && p.column + c < kColumns;
+        const std::int64_t from = (std::int64_t{p.batch} * kRows + p.row + r) * kHeads + p.head;
+        const std::uint16_t expected = inside ? float_to_fp16(element(from, p.column + c)) : std::uint16_t{0};
+        const int at = r * 64 + ((c / 8) ^ (r % 8)) * 8 + c % 8;
+        ASSERT_EQ(out[static_cast<std::size_t>(at)], expected) << r << ", " << c << " of the box at " << p.row;
+      }
+    }
+  }
+}
+
+/// a (64 x 64) and b (32 rows of 64 for the K-major form, 64 rows of 32 for the N-major one) in swizzled panels.
+TEST_F(Sm90Words, warpgroup_products) {
+  const auto kernel = gpu().kernel(
+      "kernels/attention/forward_sm90.cuh", "test_wgmma", "float* out",
+      "__shared__ __align__(1024) unsigned short a[64 * 64]; __shared__ __align__(1024) unsigned short b[64 * 64]; "
+      "const auto element = [](int r, int c) { return static_cast<float>((r * 5 + c * 3) % 17 - 8); }; "
+      "const auto place = [](int r, int c) { return r * 64 + ((c / 8) ^ (r % 8)) * 8 + c % 8; }; "
+      "const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
+      "for (int i = t; i < 4096; i += 128) { const int r = i / 64, c = i % 64; "
+      "a[place(r, c)] = from_float<DType::kF16>(element(r, c)); b[place(r, c)] = from_float<DType::kF16>(element(r, c "
+      "+ 3)); } "
+      "fence_proxy_async(); __syncthreads(); float d[16], e[16]; "
+      "wgmma_fence(); "
+      "const Descriptor qa = Panels<64>::by_rows(shared_address(a)), qb = Panels<64>::by_rows(shared_address(b)); "
+      "Wgmma<32, DType::kF16>::product(d, qa, qb); "
+      "for (int i = 1; i < 4; ++i) Wgmma<32, DType::kF16>::add(d, qa + Panels<64>::depth(i), qb + "
+      "Panels<64>::depth(i)); "
+      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
+      "for (int i = 0; i < 16; ++i) e[i] = 1.0f; "
+      "unsigned w[4][4]; for (int i = 0; i < 4; ++i) for (int j = 0; j < 4; ++j) { "
+      "const int r = row + 8 * (j % 2), c = 16 * i + 2 * (t % 4) + 8 * (j / 2); "
+      "w[i][j] = pack<DType::kF16>(element(r, c), element(r, c + 1)); } wgmma_fence(); "
+      "const Descriptor v = Panels<64>::by_columns(shared_address(b)); "
+      "for (int i = 0; i < 4; ++i) Wgmma<32, DType::kF16>::add_transposed(e, w[i], v + Panels<64>::rows_depth(i)); "
+      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(e); "
+      "for (int n = 0; n < 4; ++n) for (int i = 0; i < 4; ++i) { "
+      "const int at = (row + i / 2 * 8) * 32 + 8 * n + 2 * (t % 4) + i % 2; out[at] = d[4 * n + i]; "
+      "out[2048 + at] = e[4 * n + i]; }",
+      128);
+  const DeviceCopy output(std::vector<float>(4096));
+  void* to = output.data();
+  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, to);
+  gpu().synchronize();
+  const auto out = output.values<float>();
+  for (int r = 0; r < 64; ++r) {
+    for (int c = 0; c < 32; ++c) {
+      float by_rows = 0.0f, by_columns = 1.0f;
+      for (int i = 0; i < 64; ++i) {
+        by_rows += element(r, i) * element(c, i + 3);
+        by_columns += element(r, i) * element(i, c + 3);
+      }
+      const auto at = static_cast<std::size_t>(r * 32 + c);
+      ASSERT_EQ(out[at], by_rows) << r << ", " << c;
+      ASSERT_EQ(out[2048 + at], by_columns) << r << ", " << c;
+    }
+  }
+}
+
+/// The second kernel may start before the first has written; its wait must see the first one's end.
+TEST_F(Sm90Words, programmatic_launch_waits_for_the_kernel_before) {
+  const auto slow =
+      gpu().kernel("kernels/ptx/griddepcontrol.cuh", "test_slow", "int* p",
+                   "griddepcontrol_launch_dependents(); for (int i = 0; i < 200; ++i) __nanosleep(10000); "
+                   "p[blockIdx.x] = 41 + config;",
+                   32);
+  const auto follow =
+      gpu().kernel("kernels/ptx/griddepcontrol.cuh", "test_follow", "int* p",
+                   "griddepcontrol_wait(); if (threadIdx.x == 0) p[64 + blockIdx.x] = p[blockIdx.x] + 1;", 32);
+  const DeviceCopy output(std::vector<int>(128, 0));
+  void* to = output.data();
+  cuda::launch(*slow, {.blocks = 64, .threads = 32}, Stream{}, to);
+  cuda::launch(*follow, {.blocks = 64, .threads = 32, .programmatic = true}, Stream{}, to);
+  gpu().synchronize();
+  const auto out = output.values<int>();
+  for (std::size_t i = 0; i < 64; ++i) EXPECT_EQ(out[64 + i], 42) << i;
+}
+
+}  // namespace
+}  // namespace fovea::testing
