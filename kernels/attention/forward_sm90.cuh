@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention forward by warpgroup products and bulk copies (arXiv 2407.08608): sm_90a only.
-// Persistent blocks. One warpgroup loads: a thread copies k and q, another v, into rings of shared buffers. Two or
+// Persistent blocks. One warpgroup loads (forward_sm90_load.cuh): q, k and v arrive in rings of shared buffers. Two or
 // three warpgroups (one for short calls) each own 64 rows of the tile, with their o in registers. Keys are taken from
 // the last block to the first. The products q k^T of block j and p v of block j + 1 are in flight together; the row
 // maxima are taken under p v, the weights after it, while another warpgroup has the tensor cores. The pipeline runs on
@@ -9,219 +9,22 @@
 // warpgroup sees are not masked.
 // Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: v past a sequence's length
 // is overwritten with zeros in shared memory; a tile whose o is still non-finite is done again row by row.
+// Registers per thread (NVRTC 13.0, no spills): 232 and 40 for those that load with two warpgroups, 160 and 32 with
+// three, 216 and 40 for one beside another block. Shared memory: d = 64 112 to 129 KiB, d = 128 193 KiB, d = 256 193 to
+// 225 KiB; one block per SM, two for short calls up to d = 128.
 #pragma once
 
-#include "contract/tensor_maps.h"
-#include "kernels/block/forward_work.cuh"
+#include "kernels/attention/forward_sm90_load.cuh"
 #include "kernels/block/online_softmax.cuh"
 #include "kernels/block/row_by_row.cuh"
-#include "kernels/pipeline/ring.cuh"
 #include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/shared_address.cuh"
-#include "kernels/ptx/tma.cuh"
 #include "kernels/ptx/warpgroup.cuh"
 #include "kernels/ptx/wgmma_registers.cuh"
 #include "kernels/tile/convert.cuh"
 #include "kernels/tile/panel.cuh"
 
 namespace fovea {
-
-/// What loading and using warps share: shared memory, rings, and the tiles of this block in order.
-template <AttentionConfig config>
-struct SharedSm90 {
-  using Work = ForwardWork<config.packs_heads>;
-  static constexpr int kWarpgroups = config.warps / 4 - 1;  // that use
-  static constexpr int kQueryPanels = panels_of(config.head_dim_qk);
-  static constexpr int kValuePanels = panels_of(config.head_dim_v);
-  static constexpr int kQueryBytes = config.block_q * kQueryPanels * 128;
-  static constexpr int kKeyBytes = config.block_k * kQueryPanels * 128;
-  static constexpr int kValueBytes = config.block_k * kValuePanels * 128;
-  static constexpr int kBarriers = config.q_stages * kQueryBytes + config.stages * (kKeyBytes + kValueBytes);
-  static_assert(config.block_q == 64 * kWarpgroups, "a warpgroup owns 64 rows");
-  static_assert(config.block_k % 16 == 0 && config.head_dim_qk % 16 == 0 && config.head_dim_v % 16 == 0,
-                "products take 16 of each");
-  static_assert(16 * (config.q_stages + 2 * config.stages + 4) <= kForwardSm90BarrierBytes, "barriers fit");
-  static_assert(4 * sizeof(Work) <= kForwardSm90TileBytes, "tiles fit");
-  using QueryRing = Ring<config.q_stages>;
-  using KeyRing = Ring<config.stages>;
-
-  static constexpr int kWorks = 4;        // the tile in use and those known ahead
-  static constexpr int kShortBlocks = 4;  // of keys: only ahead of tiles as short are three taken, else one, lest other
-                                          // blocks lack them at the end
-  using WorkRing = Ring<kWorks>;
-
-  const AttentionArgs& args;
-  const ForwardSm90Args& more;
-  unsigned base;
-
-  __device__ unsigned query(int slot) const { return base + slot * kQueryBytes; }
-  __device__ unsigned key(int slot) const { return base + config.q_stages * kQueryBytes + slot * kKeyBytes; }
-  __device__ unsigned value(int slot) const { return key(config.stages) + slot * kValueBytes; }
-  __device__ QueryRing queries() const { return {base + kBarriers}; }
-  __device__ KeyRing keys() const { return {base + kBarriers + 16 * config.q_stages}; }
-  __device__ KeyRing values() const { return {base + kBarriers + 16 * (config.q_stages + config.stages)}; }
-  __device__ WorkRing works() const { return {base + kBarriers + 16 * (config.q_stages + 2 * config.stages)}; }
-  __device__ Work& work(int slot) const {
-    return static_cast<Work*>(__cvta_shared_to_generic(base + kBarriers + kForwardSm90BarrierBytes))[slot];
-  }
-
-  __device__ int group() const { return config.packs_heads ? args.num_heads_q / args.num_heads_kv : 1; }
-  /// Rows of a tile; packed ones are whole queries.
-  __device__ int tile_rows() const { return config.block_q / group() * group(); }
-  __device__ unsigned num_tiles() const {
-    const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
-    const unsigned splits = config.is_split ? args.split.num_splits : 1;
-    return ceil_div(args.query.seqlen * group(), tile_rows()) * splits * heads * args.batch;
-  }
-  /// Waits for the block's next tile, which has rows and keys and stays until it is released; null after the last.
-  __device__ const Work* wait_work(const RingPlace<kWorks>& at) const {
-    works().wait_full(at);
-    const Work* found = &work(at.slot());
-    return found->rows > 0 ? found : nullptr;
-  }
-};
-
-// ---- load
-
-template <AttentionConfig config>
-struct LoadSm90 {
-  using Shared = SharedSm90<config>;
-  using Work = typename Shared::Work;
-  const Shared& shared;
-  const ForwardSm90Args& more;
-
-  /// The first key of the last block of keys; below keys.begin if there are none.
-  __device__ static int last_block(const Work& work) {
-    return work.keys.begin + (ceil_div(work.keys.size(), config.block_k) - 1) * config.block_k;
-  }
-
-  __device__ void load_query(const Work& work, const RingPlace<config.q_stages>& at) const {
-    const auto ring = shared.queries();
-    ring.wait_empty(at);
-    mbarrier_arrive_expect_tx(ring.full(at.slot()), shared.tile_rows() * Shared::kQueryPanels * 128);
-#pragma unroll
-    for (int panel = 0; panel < Shared::kQueryPanels; ++panel) {
-      cp_async_bulk_tensor_5d(
-          shared.query(at.slot()) + panel * config.block_q * 128, more.q, ring.full(at.slot()),
-          {panel * kPanelColumns, 0, static_cast<int>(work.sequence.q_first) + work.query(0),
-           config.packs_heads ? work.head_kv : work.head, shared.args.query.cu_seqlens ? 0 : work.batch});
-    }
-  }
-
-  template <int panels>
-  __device__ static void load_block(const Ring<config.stages>& ring, const RingPlace<config.stages>& at, unsigned to,
-                                    const TensorMap& map, const Work& work, int key, int batch) {
-    ring.wait_empty(at);
-    mbarrier_arrive_expect_tx(ring.full(at.slot()), panels * config.block_k * 128);
-#pragma unroll
-    for (int panel = 0; panel < panels; ++panel) {
-      cp_async_bulk_tensor_4d(
-          to + panel * config.block_k * 128, map, ring.full(at.slot()),
-          {panel * kPanelColumns, static_cast<int>(work.sequence.k_first) + key, work.head_kv, batch, 0});
-    }
-  }
-
-  /// One warp: what the others shall do next. It writes rows that see no key itself.
-  __device__ void find_work() const {
-    RingPlace<Shared::kWorks> at;
-    const unsigned tiles = shared.num_tiles();
-    const int rows = shared.tile_rows();
-    const bool is_long = shared.args.kv.seqlen > Shared::kShortBlocks * config.block_k;
-#pragma unroll 1
-    for (unsigned tile = blockIdx.x; tile < tiles; tile = take_tile(tile)) {
-      Work& work = shared.work(at.slot());
-      __syncwarp();  // all have read what was there
-      if (threadIdx.x % 32 == 0) work = find_forward_work<config>(shared.args, tile, rows, more.section_heads);
-      __syncwarp();
-      if (work.rows <= 0) continue;
-      if (work.keys.empty()) {
-        store_nothing(work);
-        __syncwarp();
-        continue;
-      }
-      if (threadIdx.x % 32 == 0) mbarrier_arrive(shared.works().full(at.slot()));
-      at.advance();
-      // No tile is taken before it is time for it.
-      shared.works().wait_empty(is_long ? RingPlace<Shared::kWorks>{at.count + Shared::kWorks / 2} : at);
-    }
-    if (threadIdx.x % 32 == 0) {
-      shared.work(at.slot()).rows = 0;
-      mbarrier_arrive(shared.works().full(at.slot()));
-    }
-    if (more.tiles_taken && threadIdx.x % 32 == 0) leave_counters();
-  }
-  /// The next tile that no block has taken.
-  __device__ unsigned take_tile(unsigned tile) const {
-    if (!more.tiles_taken) return tile + gridDim.x;
-    unsigned taken = 0;
-    if (threadIdx.x % 32 == 0) taken = atomicAdd(more.tiles_taken, 1u);
-    return gridDim.x + __shfl_sync(kWholeWarp, taken, 0);
-  }
-  /// The last block to find no more tiles leaves the counters as the next launch expects them.
-  __device__ void leave_counters() const {
-    __threadfence();
-    if (atomicAdd(more.tiles_taken + 1, 1u) != gridDim.x - 1) return;
-    more.tiles_taken[0] = 0;
-    more.tiles_taken[1] = 0;
-  }
-  /// Zeros and an lse of -inf.
-  __device__ void store_nothing(const Work& work) const {
-    const AttentionArgs& args = shared.args;
-    for (int row = 0; row < work.rows; ++row) {
-      if (threadIdx.x % 32 == 0) work.template store_lse<config>(args, row, -__int_as_float(0x7f800000));
-      for (int column = threadIdx.x % 32; column < args.head_dim_v; column += 32) {
-        if constexpr (config.is_split) {
-          args.split.partial_o[work.partial_row(args, row) * args.head_dim_v + column] = 0.0f;
-        } else {
-          auto* o = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row);
-          o[column] = 0;
-        }
-      }
-    }
-  }
-
-  /// One thread each for q, k and v, so that no ring waits for another.
-  __device__ void load_queries() const {
-    RingPlace<Shared::kWorks> at;
-    RingPlace<config.q_stages> q;
-    while (const Work* work = shared.wait_work(at)) {
-      load_query(*work, q);
-      q.advance();
-      leave(at);
-    }
-  }
-  __device__ void load_keys() const {
-    RingPlace<Shared::kWorks> at;
-    RingPlace<config.stages> k;
-    while (const Work* work = shared.wait_work(at)) {
-      for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
-        load_block<Shared::kQueryPanels>(shared.keys(), k, shared.key(k.slot()), more.k, *work, key, key_batch(*work));
-        k.advance();
-      }
-      leave(at);
-    }
-  }
-  __device__ void load_values() const {
-    RingPlace<Shared::kWorks> at;
-    RingPlace<config.stages> v;
-    while (const Work* work = shared.wait_work(at)) {
-      for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
-        load_block<Shared::kValuePanels>(shared.values(), v, shared.value(v.slot()), more.v, *work, key,
-                                         key_batch(*work));
-        v.advance();
-      }
-      leave(at);
-    }
-  }
-  __device__ void leave(RingPlace<Shared::kWorks>& at) const {
-    mbarrier_arrive(shared.works().empty(at.slot()));
-    at.advance();
-  }
-  /// Packed tensors have no dimension of sequences.
-  __device__ int key_batch(const Work& work) const { return shared.args.kv.cu_seqlens ? 0 : work.batch; }
-};
-
-// ---- use
 
 template <AttentionConfig config>
 struct UseSm90 {

@@ -150,6 +150,7 @@ std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const D
     const int shared = forward_sm90_shared_bytes(config);
     if (tile.block_q == 64 && fits(config, device, 2)) config.blocks_per_sm = 2;
     config.is_split = best_splits(problem, config, device.num_sms) > 1;
+    if (config.is_split && tile.block_q > 64) config.takes_turns = true;
     if (shared <= device.shared_per_block_bytes) found.push_back(config);
   }
   return found;
