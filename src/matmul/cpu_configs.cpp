@@ -137,7 +137,9 @@ struct Chooser {
     c.packs_b = false;
     // A b that stays in the L2 cache, with rows that share pages, need not be packed (256: 96.8 % of peak instead of
     // 94.6; 2048 columns of 64: 86 instead of 91).
-    *is_best = n() < 512 && n() * std::max(p.k, 1) * kernels.element_bytes <= l2_bytes * 5 / 8;
+    // One panel of columns is read from lines that stay cached however long k is (64 x 64 x 2832: 7 % faster).
+    const bool fits = n() < 512 && n() * std::max(p.k, 1) * kernels.element_bytes <= l2_bytes * 5 / 8;
+    *is_best = fits || (n() <= kernels.tile_columns && m() >= n());
     if (*is_best || n() <= m()) return c;
     MatmulConfig stream = base();
     stream.packs_b = false;
