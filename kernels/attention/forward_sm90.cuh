@@ -9,9 +9,10 @@
 // warpgroup sees are not masked.
 // Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: v past a sequence's length
 // is overwritten with zeros in shared memory; a tile whose o is still non-finite is done again row by row.
-// Registers per thread (NVRTC 13.0, no spills): 232 and 40 for those that load with two warpgroups, 160 and 32 with
+// Registers per thread (NVRTC 13.0): 232 and 40 for those that load with two warpgroups, 160 and 32 with
 // three, 216 and 40 for one beside another block. Shared memory: d = 64 112 to 129 KiB, d = 128 193 KiB, d = 256 193 to
 // 225 KiB; one block per SM, two for short calls up to d = 128.
+// Spills: attention_forward_sm90 | sm_90a | .block_q = 192 | 32 bytes | three warpgroups have 160 registers each
 #pragma once
 
 #include "kernels/attention/forward_sm90_load.cuh"
