@@ -21,7 +21,7 @@ constexpr Tile kTiles[] = {{128, 128, 32, 4, 4, 2},
                            {32, 64, 64, 4, 4, 2}};
 
 Support supports(const MatmulProblem& p, const DeviceInfo& device) {
-  if (const Support s = supports_gpu_matmul(p, device); !s) return s;
+  if (Support s = supports_gpu_matmul(p, device); !s) return s;
   if (p.dtype == DType::kF32) return Support::no("multiplies fp16 and bf16");
   if (p.dtype == DType::kBF16 && !device.has_bf16_mma) return Support::no("multiplies bf16 from sm_80 on");
   return Support::yes();

@@ -25,7 +25,7 @@ struct LoadedSm90 {
 };
 
 Support supports(const MatmulProblem& p, const DeviceInfo& device) {
-  if (const Support s = supports_gpu_matmul(p, device); !s) return s;
+  if (Support s = supports_gpu_matmul(p, device); !s) return s;
   if (!device.has_wgmma) return Support::no("needs wgmma, which is in compute capability 9.0 only");
   if (p.dtype == DType::kF32) return Support::no("multiplies fp16 and bf16");
   if (p.k == 0) return Support::no("needs k of at least 1");

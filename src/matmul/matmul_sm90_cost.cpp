@@ -120,7 +120,8 @@ double sm90_cost_us(const MatmulProblem& problem, const MatmulConfig& c, const D
   const double waves = std::ceil(tiles / sm90_slots(c, device.num_sms));
   const double steps = std::ceil(std::ceil(p.k / 64.0) / c.num_splits);
   const double active = std::min<double>(tiles * cluster, device.num_sms);
-  const double product = c.block_m / 64 * 4 * std::max(c.block_n / 2.0, (64.0 + c.block_n) / 4);
+  const int warpgroups = c.block_m / 64;
+  const double product = warpgroups * 4 * std::max(c.block_n / 2.0, (64.0 + c.block_n) / 4);
   const bool is_b_n_major = c.b_order == MatrixOrder::kRowMajor;
   const double columns = is_b_n_major ? (c.block_n + 63) / 64 * 64 : c.block_n;
   const double a_factor = p.a_alignment_bytes < 128 ? kMisalignedFactor : 1;

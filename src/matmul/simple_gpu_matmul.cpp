@@ -89,6 +89,7 @@ std::vector<MatmulConfig> simple_candidates(const MatmulProblem& p, const Device
   }
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.clk < b.clk; });
   std::vector<MatmulConfig> best;
+  best.reserve(all.size());
   for (const Candidate& c : all) best.push_back(c.config);
   return best;
 }

@@ -163,6 +163,7 @@ void print_chart(const Terminal& terminal, const MatmulCallShape& call, const st
   const int best = fastest(timings);
   const double top = best < 0 ? 1.0 : gflops(call, timings[static_cast<std::size_t>(best)].seconds);
   std::vector<const MatmulTiming*> sorted;
+  sorted.reserve(timings.size());
   for (const MatmulTiming& t : timings) sorted.push_back(&t);
   std::stable_sort(sorted.begin(), sorted.end(), [](const MatmulTiming* a, const MatmulTiming* b) {
     return a->failure.empty() && (!b->failure.empty() || a->seconds < b->seconds);
@@ -176,7 +177,7 @@ void print_chart(const Terminal& terminal, const MatmulCallShape& call, const st
     }
     const double rate = gflops(call, t->seconds);
     std::string bar;
-    for (int i = 0; i < static_cast<int>(kBar * rate / top + 0.5); ++i) bar += terminal.unicode ? "█" : "#";
+    for (int i = 0; i < std::lround(kBar * rate / top); ++i) bar += terminal.unicode ? "█" : "#";
     fmt::print("{:<34} {:>9.1f}  {}{}\n", tile_text(t->tile), rate,
                terminal.paint(is_pick ? Color::kGreen : Color::kBlue, bar), is_pick ? "  <- cost model" : "");
   }
