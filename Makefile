@@ -78,17 +78,19 @@ gpu-info:  ## what GPUs Fovea sees
 	@ninja -C $(BUILD) -j $(JOBS) fovea_cli >/dev/null
 	$(BUILD)/fovea info
 
-bench-gpu:  ## measure attention on the GPU that is here, beside PyTorch's backends
+bench-gpu:  ## measure attention and matrix products on the GPU that is here, beside FA2, cuDNN and cuBLAS
 	@tools/install_packages build
 	@$(CONFIGURE) -S . -B $(BUILD)
 	ninja -C $(BUILD) -j $(JOBS) src/libfovea.so
 	python3 bench/attention_gpu_vs_torch.py --library $(BUILD)/src/libfovea.so --output $(BUILD)/attention_gpu.json
+	python3 bench/matmul_gpu_vs_torch.py --library $(BUILD)/src/libfovea.so --output $(BUILD)/matmul_gpu.json
 
-bench-all:  ## measure attention on this machine, and against PyTorch where it can be imported
+bench-all:  ## measure attention and matrix products on this machine, and against PyTorch where it can be imported
 	@tools/install_packages build
 	@$(CONFIGURE) -S . -B $(BUILD)
 	ninja -C $(BUILD) -j $(JOBS) fovea_cli src/libfovea.so
 	$(BUILD)/fovea bench attention --output $(BUILD)/bench_attention.json
+	$(BUILD)/fovea bench matmul --output $(BUILD)/bench_matmul.json
 	@if python3 -c 'import torch' 2>/dev/null; then \
 	  python3 bench/attention_cpu_vs_torch.py --library $(BUILD)/src/libfovea.so --output $(BUILD)/attention_cpu_vs_torch.json; \
 	else echo "PyTorch cannot be imported by python3: no comparison (pip install torch)"; fi
