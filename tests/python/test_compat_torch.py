@@ -2,8 +2,6 @@
 """The drop-ins for PyTorch's SDPA, flash_attn and flash_attention_triton."""
 
 import inspect
-import sys
-import types
 
 import pytest
 import torch
@@ -249,44 +247,6 @@ def test_triton_package_has_gradients():
     for a, b in zip(ours, theirs):
         assert a.dtype == torch.float32
         assert_close(a, b, "float16", factor=16)
-
-
-def test_triton_package_example_of_its_page(monkeypatch):
-    """The page's "Advanced customization" with the CPU for its GPU, and with Triton's Config if Triton is there."""
-    if "triton" not in sys.modules:
-        stand_in = types.ModuleType("triton")
-        stand_in.Config = lambda meta, num_warps=4, num_stages=1, pre_hook=None: (meta, num_warps, num_stages, pre_hook)
-        monkeypatch.setitem(sys.modules, "triton", stand_in)
-    import triton
-
-    from fovea.compat.flash_attention_triton import KernelsConfigV2, flash_attention_v2_custom, init_to_zero_v2
-
-    q, k, v = (random(2, 8, 128, 64) for _ in range(3))
-    backward = [
-        triton.Config(
-            {"BLOCK_Q_ROWS_SIZE": 64, "BLOCK_KV_COLS_SIZE": 64, "SEQUENCE_PARALLEL": parallel},
-            num_warps=4,
-            num_stages=1,
-            pre_hook=init_to_zero_v2("DQ"),
-        )
-        for parallel in (False, True)
-    ]
-    config = KernelsConfigV2(
-        block_rows_size=128,
-        block_cols_size=128,
-        min_block_headdim=16,
-        max_headdim=128,
-        seqlen_cache_divisor=32,
-        min_warps=4,
-        max_warps=8,
-        num_stages=1,
-        backward_autotune_configs=backward,
-    )
-    output = flash_attention_v2_custom(q, k, v, softmax_scale=None, kernels_configs={(7, 5): config})
-    assert torch.equal(output, flash_attention_triton.flash_attention_v2(q, k, v))
-    for wrong in ({"block_rows_size": 0}, {"min_block_headdim": 24}, {"min_warps": 16}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            KernelsConfigV2(**{**config.__dict__, **wrong})
 
 
 def test_triton_package_hook_zeroes_the_tensor_it_names():

@@ -93,11 +93,14 @@ def print_gpu_info(caps: GPUCapabilities | None = None) -> None:
 
 
 def get_optimal_config(caps: GPUCapabilities, operation: str = "matmul") -> dict:
-    """The tile that Fovea's plan has for a usual problem ("matmul" or "flash_attention") on this machine."""
+    """The tile that Fovea's plan has for a usual problem ("matmul" or "flash_attention") on the machine described. For
+    a GPU, which need not be here, planning compiles the kernel."""
+    major, minor = caps.compute_capability
+    architecture = f"sm_{major}{minor}" if major else ""
     if operation == "matmul":
         a = torch.empty(2048, 2048, dtype=torch.float16)
-        return fovea.explain_matmul(a, a, json=True)["config"]
+        return fovea.explain_matmul(a, a, json=True, architecture=architecture)["config"]
     if operation == "flash_attention":
         q = torch.empty(4, 2048, 8, 64, dtype=torch.float16)
-        return fovea.explain(q, q, q, causal=True, json=True)["config"]
+        return fovea.explain(q, q, q, causal=True, json=True, architecture=architecture)["config"]
     raise invalid("operation", f"Unknown operation: {operation}. Use 'matmul' or 'flash_attention'.")

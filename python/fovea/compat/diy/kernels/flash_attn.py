@@ -24,6 +24,8 @@ def _check(q, k, v, ranks: tuple[int, ...], text: str) -> None:
             raise wrong_type(name, f"Unsupported dtype {x.dtype} of {name}; use float16, bfloat16 or float32")
         if x.device != q.device:
             raise invalid(name, f"Q, K and V must be on the same device: q is on {q.device}, {name} on {x.device}")
+    if not q.dim() == k.dim() == v.dim():
+        raise invalid("k", f"Q, K, V must have the same rank, got {q.dim()}D, {k.dim()}D and {v.dim()}D")
     if not q.shape == k.shape == v.shape:
         shapes = f"Q={tuple(q.shape)}, K={tuple(k.shape)}, V={tuple(v.shape)}"
         raise invalid("k", f"Q, K, V shapes must match, got {shapes}; fovea.attention takes other lengths and heads")
@@ -46,8 +48,8 @@ def _lengths(seq_lens, batch: int, seqlen: int, device) -> torch.Tensor | None:
     if lens.is_floating_point():
         raise wrong_type("seq_lens", f"seq_lens has dtype {lens.dtype}, must hold integers")
     if lens.device.type == "cpu":  # on a GPU looking would mean waiting for it; longer ones count as seq_len there
-        if int(lens.min()) < 1 or int(lens.max()) > seqlen:
-            raise invalid("seq_lens", f"seq_lens must be from 1 to seq_len ({seqlen}), got {lens.tolist()}")
+        if int(lens.min()) < 0 or int(lens.max()) > seqlen:
+            raise invalid("seq_lens", f"seq_lens must be from 0 to seq_len ({seqlen}), got {lens.tolist()}")
     return lens.to(device=device, dtype=torch.int32)
 
 

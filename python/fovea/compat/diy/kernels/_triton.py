@@ -5,7 +5,15 @@ from __future__ import annotations
 
 import importlib.util
 
-TRITON_AVAILABLE = importlib.util.find_spec("triton") is not None
+
+def _has_triton() -> bool:
+    try:
+        return importlib.util.find_spec("triton") is not None
+    except ValueError:  # a module without a spec: made by hand, in Triton's place
+        return True
+
+
+TRITON_AVAILABLE = _has_triton()
 
 
 def require_triton() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""triton_matmul and persistent_matmul. Block sizes, which are Triton's, are checked; Fovea's kernels have their own."""
+"""triton_matmul and persistent_matmul. Block sizes are the tile of the product where a kernel takes them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 
 import fovea
 from fovea.compat._refuse import invalid, wrong_type
+from fovea.compat._tiles import matmul_configs, with_first_taken
 
 _DTYPES = (torch.float16, torch.float32, torch.bfloat16)
 
@@ -34,6 +35,18 @@ def _check(a, b, blocks: tuple[int | None, ...]) -> None:
         raise invalid("block_m", f"Block sizes must be positive, got {blocks}")
 
 
+_DEFAULT_BLOCKS = (64, 64, 32)  # of persistent_matmul: nobody chose them, so the library may choose better
+
+
+def _product(a, b, blocks: tuple[int, int, int] | None, persistent: bool = False) -> torch.Tensor:
+    if blocks is None:
+        return fovea.matmul(a, b)
+    # Each shape has its plan, and a plan decides which kernel it is.
+    key = ("matmul", a.device, a.dtype, a.shape, b.shape, a.stride(), b.stride(), blocks, persistent)
+    persistent = persistent and a.device.type == "cuda"
+    return with_first_taken(key, matmul_configs(*blocks, persistent), lambda c: fovea.matmul(a, b, config=c))[0]
+
+
 def triton_matmul(
     a: torch.Tensor,
     b: torch.Tensor,
@@ -44,6 +57,8 @@ def triton_matmul(
 ) -> torch.Tensor:
     """C = A @ B of (M, K) and (K, N). float16 and bfloat16 stay; float32 is converted, and the result is float16.
 
+    block_m, block_n, block_k: the tile of C that a block of threads (on a CPU, a task) computes, and its step along K.
+    Where no kernel takes the three, and without them, the library chooses, so use_autotune changes nothing then.
     Raises ValueError (dimensions, devices, block sizes), TypeError (dtypes).
     """
     _check(a, b, (block_m, block_n, block_k))
@@ -51,12 +66,18 @@ def triton_matmul(
         raise invalid("block_m", "Manual block sizes are required when use_autotune=False")
     if a.dtype == torch.float32:
         a, b = a.to(torch.float16), b.to(torch.float16)
-    return fovea.matmul(a, b)
+    blocks = None if block_m is None or block_n is None or block_k is None else (block_m, block_n, block_k)
+    return _product(a, b, blocks)
 
 
 def persistent_matmul(
     a: torch.Tensor, b: torch.Tensor, block_m: int = 64, block_n: int = 64, block_k: int = 32
 ) -> torch.Tensor:
-    """C = A @ B of (M, K) and (K, N), in the inputs' dtype; float32 is computed with float32 accuracy."""
+    """C = A @ B of (M, K) and (K, N), in the inputs' dtype; float32 is computed with float32 accuracy.
+
+    Block sizes as for triton_matmul, with blocks of threads that stay for several tiles where a kernel has such; with
+    the default sizes the library chooses.
+    """
     _check(a, b, (block_m, block_n, block_k))
-    return fovea.matmul(a, b)
+    blocks = (block_m, block_n, block_k)
+    return _product(a, b, None if blocks == _DEFAULT_BLOCKS else blocks, persistent=True)

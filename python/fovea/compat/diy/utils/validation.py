@@ -7,7 +7,7 @@ from typing import Callable
 
 import torch
 
-from fovea.compat.diy._attention import reference_attention
+from fovea.compat.diy.kernels.flash_attn import reference_attention
 
 _SEED = 42
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from fovea.compat._refuse import invalid
-from fovea.compat.diy._validation import _device
+from fovea.compat.diy.utils.validation import _device
 
 
 @dataclasses.dataclass

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `from kernels import …` gave: attention, matrix products, selection, block masks."""
 
-from fovea.compat.diy._attention import flash_attention, flash_attention_v2, reference_attention
-from fovea.compat.diy._masks import BlockMask, compose_block_masks, create_block_mask
-from fovea.compat.diy._matmul import persistent_matmul, triton_matmul
-from fovea.compat.diy._modern import (
+from fovea.compat.diy.kernels._masks import BlockMask, compose_block_masks, create_block_mask
+from fovea.compat.diy.kernels._selector import BackendSelector, KernelVariant, select_attention_kernel
+from fovea.compat.diy.kernels._triton import TRITON_AVAILABLE, TritonKernelStub, require_triton
+from fovea.compat.diy.kernels.flash_attn import flash_attention, flash_attention_v2, reference_attention
+from fovea.compat.diy.kernels.matmul import persistent_matmul, triton_matmul
+from fovea.compat.diy.kernels.modern_features import (
     AdaptiveKernelSelector,
     check_hopper_features,
     get_attention_config,
@@ -16,8 +18,6 @@ from fovea.compat.diy._modern import (
     to_fp8_e4m3,
     to_fp8_e5m2,
 )
-from fovea.compat.diy._selector import BackendSelector, KernelVariant, select_attention_kernel
-from fovea.compat.diy._triton import TRITON_AVAILABLE, TritonKernelStub, require_triton
 
 __all__ = [
     "TRITON_AVAILABLE",

@@ -8,10 +8,10 @@ from typing import Callable
 import torch
 
 from fovea.compat._refuse import unsupported, wrong_type
-from fovea.compat.diy._attention import flash_attention
-from fovea.compat.diy._gpu import detect_gpu, get_optimal_config
-from fovea.compat.diy._matmul import triton_matmul
-from fovea.compat.diy._selector import BackendSelector
+from fovea.compat.diy.kernels._selector import BackendSelector
+from fovea.compat.diy.kernels.flash_attn import flash_attention
+from fovea.compat.diy.kernels.matmul import triton_matmul
+from fovea.compat.diy.utils.gpu_detect import detect_gpu, get_optimal_config
 
 
 def check_hopper_features() -> dict[str, bool]:

@@ -9,7 +9,7 @@ from typing import Callable
 import torch
 
 from fovea.compat._refuse import invalid, unsupported
-from fovea.compat.diy._attention import flash_attention, flash_attention_v2
+from fovea.compat.diy.kernels.flash_attn import flash_attention, flash_attention_v2
 
 
 class KernelVariant(str, Enum):
