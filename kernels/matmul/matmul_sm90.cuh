@@ -21,6 +21,7 @@
 #include "kernels/ptx/warpgroup.cuh"
 #include "kernels/ptx/wgmma.cuh"
 #include "kernels/tile/convert.cuh"
+#include "kernels/tile/panel.cuh"
 
 namespace fovea {
 
@@ -218,10 +219,7 @@ __device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, i
   }
   wgmma_wait_group<0>();
 #pragma unroll
-  for (int i = 0; i < K::kBlocks; ++i) {
-#pragma unroll
-    for (int j = 0; j < K::kSums; ++j) asm volatile("" : "+f"(sums[i][j])::"memory");
-  }
+  for (int i = 0; i < K::kBlocks; ++i) after_wait(sums[i]);
   release<c>(work, last, thread);
 }
 

@@ -21,14 +21,16 @@ __device__ inline void wgmma_wait_group() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
 }
 
-/// Descriptor of an operand in shared memory under the 128-byte swizzle, its start a multiple of 1024 bytes plus whole
-/// steps. Strides in bytes. K-major (k contiguous; rows of 128 bytes): group is the distance of 8 rows, 1024, panel is
-/// not used. MN-major (panels of 64 along m or n): group is the distance of 8 steps of k, panel that of two panels.
-/// Add (bytes >> 4) to move: 32 bytes for 16 steps of k of a K-major operand, 2048 for those of an MN-major one.
-__device__ inline unsigned long long wgmma_descriptor(unsigned address, int panel_bytes, int group_bytes) {
-  const unsigned long long k128ByteSwizzle = 1ull << 62;
-  return k128ByteSwizzle | static_cast<unsigned long long>(group_bytes >> 4) << 32 |
-         static_cast<unsigned long long>(panel_bytes >> 4) << 16 | (address & 0x3ffff) >> 4;
+/// Keeps reads of x behind the wait above it.
+template <int n>
+__device__ inline void after_wait(float (&x)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) asm volatile("" : "+f"(x[i])::"memory");
+}
+template <int n>
+__device__ inline void after_wait(unsigned (&x)[n]) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) asm volatile("" : "+r"(x[i])::"memory");
 }
 
 // The instruction names every register of d: numbers and operands come in groups of eight.

@@ -10,18 +10,6 @@
 
 namespace fovea {
 
-/// Keeps reads of x behind the wait above it.
-template <int n>
-__device__ inline void after_wait(float (&x)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) asm volatile("" : "+f"(x[i])::"memory");
-}
-template <int n>
-__device__ inline void after_wait(unsigned (&x)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) asm volatile("" : "+r"(x[i])::"memory");
-}
-
 /// The instruction of one width and type.
 template <int n, DType dtype>
 struct Wgmma;

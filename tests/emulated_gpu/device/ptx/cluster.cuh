@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands for kernels/ptx/cluster.cuh.
+#pragma once
+
+namespace fovea {
+
+inline unsigned cluster_ctarank() { return emulated::engine->current->rank; }
+inline void barrier_cluster() { emulated::engine->cluster_barrier(); }
+inline void barrier_cluster_relaxed() { emulated::engine->cluster_barrier(); }
+inline unsigned mapa(unsigned shared, unsigned rank) { return emulated::engine->map_rank(shared, rank); }
+inline float4 ld_shared_cluster_v4(unsigned remote) {
+  return *reinterpret_cast<const float4*>(emulated::engine->generic(remote, 16));
+}
+
+}  // namespace fovea

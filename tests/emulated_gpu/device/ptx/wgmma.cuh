@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands for kernels/ptx/wgmma.cuh.
+#pragma once
+
+#include "contract/dtype.h"
+
+namespace fovea {
+
+inline void wgmma_fence() { emulated::engine->wgmma_fence(); }
+inline void wgmma_commit_group() { emulated::engine->wgmma_commit(); }
+template <int pending>
+inline void wgmma_wait_group() {
+  emulated::engine->wgmma_wait(pending);
+}
+template <int n>
+inline void after_wait(float (&x)[n]) {
+  __asm__ volatile("" ::"r"(&x) : "memory");
+}
+template <int n>
+inline void after_wait(unsigned (&x)[n]) {
+  __asm__ volatile("" ::"r"(&x) : "memory");
+}
+
+template <DType dtype, bool a_mn_major, bool b_mn_major, int sums>
+inline void wgmma_m64k16(float (&d)[sums], unsigned long long a, unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, dtype == DType::kBF16, true, a_mn_major, b_mn_major, nullptr, a, b});
+}
+template <DType dtype, bool a_mn_major, bool b_mn_major, int sums>
+inline void wgmma_m64k16_first(float (&d)[sums], unsigned long long a, unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, dtype == DType::kBF16, false, a_mn_major, b_mn_major, nullptr, a, b});
+}
+
+}  // namespace fovea
