@@ -84,8 +84,9 @@ inline int reserve_static_shared(int bytes, int alignment) {
   return at;
 }
 template <typename T, int alignment, int number>
-inline const int static_shared_place =
-    reserve_static_shared(sizeof(T), alignment > static_cast<int>(alignof(T)) ? alignment : static_cast<int>(alignof(T)));
+inline const int static_shared_place = reserve_static_shared(sizeof(T), alignment > static_cast<int>(alignof(T))
+                                                                            ? alignment
+                                                                            : static_cast<int>(alignof(T)));
 template <typename T, int alignment, int number>
 inline T& static_shared() {
   return *reinterpret_cast<T*>(engine->current->shared + kSharedBegin + static_shared_place<T, alignment, number>);
@@ -142,9 +143,7 @@ Parameters<P...> parameters_of(void (*)(P...));
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   ::fovea::emulated::engine->meet(::fovea::emulated::WarpWord::kSyncwarp, mask, nullptr);
 }
-inline void __syncthreads() {
-  ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kBarrier, 0);
-}
+inline void __syncthreads() { ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kBarrier, 0); }
 inline int __syncthreads_or(int x) {
   return ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kOr, x != 0);
 }

@@ -192,10 +192,13 @@ bool read_environment(State& s) {
   }
   const std::string when = variable("FOVEA_EMULATED_GPU_COPIES", "late");
   if (when != "late" && when != "early" && when != "random") {
-    std::fprintf(stderr, "emulated GPU: FOVEA_EMULATED_GPU_COPIES is '%s', must be late, early or random\n", when.c_str());
+    std::fprintf(stderr, "emulated GPU: FOVEA_EMULATED_GPU_COPIES is '%s', must be late, early or random\n",
+                 when.c_str());
     return false;
   }
-  s.options.asynchrony = when == "late" ? Asynchrony::kLate : when == "early" ? Asynchrony::kEarly : Asynchrony::kRandom;
+  s.options.asynchrony = when == "late"    ? Asynchrony::kLate
+                         : when == "early" ? Asynchrony::kEarly
+                                           : Asynchrony::kRandom;
   s.options.seed = static_cast<unsigned>(std::atoi(variable("FOVEA_EMULATED_GPU_SEED", "0")));
   return true;
 }

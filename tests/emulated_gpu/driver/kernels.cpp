@@ -190,7 +190,8 @@ CUresult encode_tensor_map(CUtensorMap* map, int type, std::uint32_t rank, void*
   f.address = reinterpret_cast<std::uint64_t>(address);
   if (f.address % 16 != 0) return kInvalidValue;
   for (std::uint32_t d = 0; d < rank; ++d) {
-    if (extents[d] == 0 || extents[d] > std::uint64_t{1} << 32 || box[d] == 0 || box[d] > 256 || steps[d] != 1) return kInvalidValue;
+    if (extents[d] == 0 || extents[d] > std::uint64_t{1} << 32 || box[d] == 0 || box[d] > 256 || steps[d] != 1)
+      return kInvalidValue;
     f.last[d] = static_cast<std::uint32_t>(extents[d] - 1);
     f.box[d] = static_cast<std::uint16_t>(box[d]);
     f.stride_bytes[d] = d == 0 ? f.element_bytes : strides[d - 1];

@@ -37,7 +37,8 @@ CUresult allocate(CUdeviceptr* address, std::size_t bytes) {
   EmulatedDevice& d = state().devices[static_cast<std::size_t>(device)];
   if (bytes > d.memory_bytes - d.used_bytes) return CUDA_ERROR_OUT_OF_MEMORY;
   const std::size_t taken = round_to(bytes, kAlignment), pages = round_to(taken, kPage);
-  void* mapped = mmap(nullptr, pages + 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* mapped =
+      mmap(nullptr, pages + 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapped == MAP_FAILED) return CUDA_ERROR_OUT_OF_MEMORY;
   char* first = static_cast<char*>(mapped);
   mprotect(first, kPage, PROT_NONE);
@@ -58,8 +59,7 @@ bool is_untouched(const char* begin, const char* end) {
 
 bool is_whole(CUdeviceptr address, const Allocation& a) {
   const char* memory = reinterpret_cast<const char*>(address);
-  return is_untouched(a.mapped + kPage, memory) &&
-         is_untouched(memory + a.bytes, a.mapped + a.mapped_bytes - kPage);
+  return is_untouched(a.mapped + kPage, memory) && is_untouched(memory + a.bytes, a.mapped + a.mapped_bytes - kPage);
 }
 
 CUresult release(CUdeviceptr address) {

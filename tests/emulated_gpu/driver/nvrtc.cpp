@@ -46,8 +46,8 @@ std::string rewrite_shared(const std::string& text, int& number) {
     if (m[1].matched) {
       out += "FOVEA_DYNAMIC_SHARED(" + m[4].str() + ", " + alignment + ", " + m[3].str() + ");";
     } else {
-      out += "FOVEA_STATIC_SHARED(" + std::to_string(++number) + ", " + m[4].str() + ", " + alignment + ", " + m[3].str() +
-             m[5].str() + ");";
+      out += "FOVEA_STATIC_SHARED(" + std::to_string(++number) + ", " + m[4].str() + ", " + alignment + ", " +
+             m[3].str() + m[5].str() + ");";
     }
     from = m[0].second;
   }
@@ -55,33 +55,44 @@ std::string rewrite_shared(const std::string& text, int& number) {
   return out;
 }
 
+constexpr const char* kBody = "fovea_emulated_body";
+
 struct Entry {
   std::string name;
   int threads = 1024, min_blocks = 1;
   int registers() const { return std::min(255, 65536 / (threads * min_blocks) / 8 * 8); }
 };
 
-bool find_entry(const std::string& source, Entry& entry) {
+/// Finds the one kernel, and gives it a name of our own in the text: functions beside it may have the same.
+bool take_entry(std::string& source, Entry& entry) {
   static const std::regex kEntry(R"(__global__\s+void\s+__launch_bounds__\((\d+),\s*(\d+)\)\s+(\w+)\()");
   std::smatch m;
   if (!std::regex_search(source, m, kEntry)) return false;
   entry.threads = std::stoi(m[1]);
   entry.min_blocks = std::max(1, std::stoi(m[2]));
   entry.name = m[3];
+  source.replace(static_cast<std::size_t>(m.position(3)), entry.name.size(), kBody);
   return true;
 }
 
 std::string description_of(const Entry& entry) {
-  return "\nnamespace fovea::emulated {\n"
-         "using EntryParameters = decltype(parameters_of(&::fovea::" + entry.name + "));\n"
-         "static void run_entry(void** parameters) { EntryParameters::run(&::fovea::" + entry.name + ", parameters); }\n"
-         "static void bind_engine(Engine* to) { engine = to; }\n"
-         "extern \"C\" __attribute__((visibility(\"default\"))) const char fovea_emulated_entry[] = \"" + entry.name + "\";\n"
-         "extern \"C\" __attribute__((visibility(\"default\"))) const KernelDescription* fovea_emulated_kernel() {\n"
-         "  static KernelDescription description = {bind_engine, run_entry, EntryParameters::kBytes,\n"
-         "      sizeof EntryParameters::kBytes / sizeof(int) - 1, static_shared_bytes, " +
-         std::to_string(entry.threads) + ", " + std::to_string(entry.min_blocks) + "};\n"
-         "  return &description;\n}\n}  // namespace fovea::emulated\n";
+  constexpr const char* kText = R"(
+namespace fovea::emulated {
+using EntryParameters = decltype(parameters_of(&::fovea::fovea_emulated_body));
+static void run_entry(void** parameters) { EntryParameters::run(&::fovea::fovea_emulated_body, parameters); }
+static void bind_engine(Engine* to) { engine = to; }
+extern "C" __attribute__((visibility("default"))) const KernelDescription* fovea_emulated_kernel() {
+  static KernelDescription description = {bind_engine, run_entry, EntryParameters::kBytes,
+                                          sizeof EntryParameters::kBytes / sizeof(int) - 1, static_shared_bytes,
+                                          kThreads, kMinBlocks};
+  return &description;
+}
+}  // namespace fovea::emulated
+)";
+  return "\nnamespace fovea::emulated {\nextern \"C\" __attribute__((visibility(\"default\"))) const char "
+         "fovea_emulated_entry[] = \"" +
+         entry.name + "\";\nconstexpr int kThreads = " + std::to_string(entry.threads) +
+         ", kMinBlocks = " + std::to_string(entry.min_blocks) + ";\n}\n" + kText;
 }
 
 void write_file(const fs::path& path, std::string_view text) {
@@ -126,7 +137,7 @@ std::string host_flags() {
 int compile(Program& program, int count, const char* const* options) {
   Entry entry;
   const int capability = architecture_of(count, options);
-  if (!find_entry(program.source, entry) || capability == 0) {
+  if (!take_entry(program.source, entry) || capability == 0) {
     program.log = "the emulated compiler needs one kernel with __launch_bounds__, and an architecture";
     return 5;
   }
@@ -134,9 +145,10 @@ int compile(Program& program, int count, const char* const* options) {
   if (!mkdtemp(pattern.data())) return 11;
   const fs::path folder = pattern;
   write_texts(program, entry, folder);
-  const std::string command = std::string(FOVEA_HOST_COMPILER) + " " + kOptions + host_flags() + " -D__CUDA_ARCH__=" +
-                              std::to_string(capability * 10) + " -I" + pattern + " -include emulated/prelude.h -o " +
-                              pattern + "/kernel.so " + pattern + "/kernel.cpp 2>" + pattern + "/log";
+  const std::string command = std::string(FOVEA_HOST_COMPILER) + " " + kOptions + host_flags() +
+                              " -D__CUDA_ARCH__=" + std::to_string(capability * 10) + " -I" + pattern +
+                              " -include emulated/prelude.h -o " + pattern + "/kernel.so " + pattern +
+                              "/kernel.cpp 2>" + pattern + "/log";
   const bool ok = std::system(command.c_str()) == 0;
   program.log = read_file(folder / "log");
   if (ok) {
@@ -144,8 +156,9 @@ int compile(Program& program, int count, const char* const* options) {
     const ImageHead head = {ImageHead::kMagic, object.size(), capability, entry.registers()};
     program.image.assign(reinterpret_cast<const char*>(&head), sizeof head);
     program.image += object;
-    program.log += "Compiling entry function '" + entry.name + "'\n0 bytes stack frame, 0 bytes spill stores, 0 bytes " +
-                   "spill loads\nUsed " + std::to_string(entry.registers()) + " registers\n";
+    program.log += "Compiling entry function '" + entry.name +
+                   "'\n0 bytes stack frame, 0 bytes spill stores, 0 bytes " + "spill loads\nUsed " +
+                   std::to_string(entry.registers()) + " registers\n";
   }
   if (!std::getenv("FOVEA_EMULATED_GPU_KEEP")) {
     fs::remove_all(folder);
@@ -173,7 +186,9 @@ Program& of(void* program) { return *static_cast<Program*>(program); }
 
 using fovea::emulated::of;
 
-EXPORT const char* nvrtcGetErrorString(int result) { return result == 0 ? "success" : "an error of the emulated compiler"; }
+EXPORT const char* nvrtcGetErrorString(int result) {
+  return result == 0 ? "success" : "an error of the emulated compiler";
+}
 EXPORT int nvrtcVersion(int* major, int* minor) {
   *major = 12;
   *minor = 1000000 + fovea::emulated::hash_of_texts();

@@ -51,7 +51,7 @@ struct State {
   std::mutex mutex;
   std::vector<EmulatedDevice> devices;
   EngineOptions options;
-  CUresult sticky = kOk;  // after a kernel failed, what every call gives
+  CUresult sticky = kOk;                                 // after a kernel failed, what every call gives
   std::vector<std::unique_ptr<Stream>> default_streams;  // per device
   unsigned long long next_id = 1;
 };

@@ -65,8 +65,8 @@ char* stack_number(std::size_t number) {
   static std::vector<char*> stacks;
   constexpr std::size_t kGuard = 4096;
   while (stacks.size() <= number) {
-    void* memory = mmap(nullptr, kStackBytes + kGuard, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory =
+        mmap(nullptr, kStackBytes + kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     mprotect(memory, kGuard, PROT_NONE);
     stacks.push_back(static_cast<char*>(memory) + kGuard);

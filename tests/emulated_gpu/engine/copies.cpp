@@ -19,7 +19,8 @@ void land(Block& block, const AsyncCopy& copy) {
 
 void copy_async(unsigned shared, const void* global, int bytes, int source_bytes) {
   Fiber& fiber = self();
-  if (shared % static_cast<unsigned>(bytes) != 0) fail("cp.async of " + std::to_string(bytes) + " bytes to " + hex(shared));
+  if (shared % static_cast<unsigned>(bytes) != 0)
+    fail("cp.async of " + std::to_string(bytes) + " bytes to " + hex(shared));
   if (reinterpret_cast<std::uintptr_t>(global) % static_cast<std::uintptr_t>(bytes) != 0) {
     fail("cp.async of " + std::to_string(bytes) + " bytes from " + hex(reinterpret_cast<std::uintptr_t>(global)));
   }
@@ -50,7 +51,8 @@ TensorMapFields fields_of(const TensorCopy& copy) {
   if (map.magic != TensorMapFields::kMagic) fail("what is passed as a tensor map is none");
   if (reinterpret_cast<std::uintptr_t>(copy.map) % 64 != 0) fail("a tensor map lies at no multiple of 64");
   if (map.rank != copy.rank) {
-    fail("a tensor map of rank " + std::to_string(map.rank) + " used with " + std::to_string(copy.rank) + " coordinates");
+    fail("a tensor map of rank " + std::to_string(map.rank) + " used with " + std::to_string(copy.rank) +
+         " coordinates");
   }
   if (copy.shared % 128 != 0) fail("a tensor copy at the shared address " + hex(copy.shared) + ", no multiple of 128");
   return map;
@@ -158,7 +160,8 @@ void commit_stores() {
 void wait_stores(int pending) { finish_stores(self(), static_cast<std::size_t>(pending)); }
 
 char* generic(unsigned shared, unsigned bytes) {
-  if (shared % bytes != 0) fail("an access of " + std::to_string(bytes) + " bytes at the shared address " + hex(shared));
+  if (shared % bytes != 0)
+    fail("an access of " + std::to_string(bytes) + " bytes at the shared address " + hex(shared));
   return shared_at(*self().in, shared, bytes);
 }
 

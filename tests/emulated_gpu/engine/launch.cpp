@@ -52,7 +52,8 @@ void block_ended(Block& block) {
   }
   for (Fiber& fiber : block.fibers) {
     if (!fiber.stores.empty() || !fiber.store_groups.empty()) {
-      fail("a block ended before a bulk store had read its shared memory (thread " + std::to_string(fiber.number) + ")");
+      fail("a block ended before a bulk store had read its shared memory (thread " + std::to_string(fiber.number) +
+           ")");
     }
   }
 }
@@ -160,7 +161,8 @@ void start_block(Block& block, unsigned number, unsigned rank) {
   for (Warpgroup& group : block.warpgroups) group.registers = shape.registers / 8 * 8;
   block.alive = threads;
   for (int i = 0; i < threads; ++i) {
-    add_fiber(block, i, static_cast<std::size_t>(rank) * static_cast<std::size_t>(threads) + static_cast<std::size_t>(i));
+    add_fiber(block, i,
+              static_cast<std::size_t>(rank) * static_cast<std::size_t>(threads) + static_cast<std::size_t>(i));
   }
   const Fiber& first = block.fibers.front();
   std::memset(first.shared, kNaNByte, first.shared_end);

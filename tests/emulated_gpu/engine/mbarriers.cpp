@@ -54,7 +54,8 @@ void settle(Block& own, unsigned barrier, Mbarrier b) {
 
 void add_bytes(Mbarrier& b, unsigned barrier, int bytes) {
   b.bytes += bytes;
-  if (b.bytes > kMostBytes || b.bytes < -kMostBytes) fail("mbarrier at " + hex(barrier) + ": its count of bytes overflows");
+  if (b.bytes > kMostBytes || b.bytes < -kMostBytes)
+    fail("mbarrier at " + hex(barrier) + ": its count of bytes overflows");
 }
 
 void init(unsigned barrier, int arrivals) {

@@ -12,7 +12,8 @@ inline float from_bf16(std::uint16_t x) { return std::bit_cast<float>(static_cas
 inline float from_f16(std::uint16_t x) {
   const std::uint32_t sign = (x & 0x8000u) << 16, exponent = x >> 10 & 31, fraction = x & 0x3ff;
   if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
-  if (exponent == 0) return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(static_cast<float>(fraction) * 0x1p-24f));
+  if (exponent == 0)
+    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(static_cast<float>(fraction) * 0x1p-24f));
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 

@@ -10,7 +10,7 @@ namespace fovea::emulated {
 namespace {
 
 constexpr int kRows = 64, kDepth = 16, kMostColumns = 256;
-using Fibers = Fiber*[kWarpgroup];
+using Fibers = Fiber* [kWarpgroup];
 
 /// An operand in shared memory: `outer` runs along m or n, k along the product.
 class Operand {
@@ -127,7 +127,8 @@ void execute(const Fibers& group, std::size_t product) {
   if (words.accumulates) {
     for (int thread = 0; thread < kWarpgroup; ++thread) {
       const Accumulator& from = accumulator_of(*group[thread], group[thread]->products[product].words.d);
-      for (int i = 0; i < words.n / 2; ++i) matrices.d[row_of(thread, i)][column_of(thread, i)] = from.sums[static_cast<std::size_t>(i)];
+      for (int i = 0; i < words.n / 2; ++i)
+        matrices.d[row_of(thread, i)][column_of(thread, i)] = from.sums[static_cast<std::size_t>(i)];
     }
   } else {
     std::memset(matrices.d, 0, sizeof matrices.d);
@@ -135,7 +136,8 @@ void execute(const Fibers& group, std::size_t product) {
   multiply(words.n);
   for (int thread = 0; thread < kWarpgroup; ++thread) {
     Accumulator& to = accumulator_of(*group[thread], group[thread]->products[product].words.d);
-    for (int i = 0; i < words.n / 2; ++i) to.sums[static_cast<std::size_t>(i)] = matrices.d[row_of(thread, i)][column_of(thread, i)];
+    for (int i = 0; i < words.n / 2; ++i)
+      to.sums[static_cast<std::size_t>(i)] = matrices.d[row_of(thread, i)][column_of(thread, i)];
     --to.products;
   }
 }

@@ -27,7 +27,8 @@ std::string describe_warp(const Warp& warp) {
     while (last + 1 < kWarp && warp.lanes[last + 1] && describe_wait(*warp.lanes[last + 1]) == wait) ++last;
     if (!text.empty()) text += "; ";
     if (lane != 0 || (last + 1 < kWarp && warp.lanes[last + 1])) {
-      text += "lane" + (last > lane ? "s " + std::to_string(lane) + " to " : std::string(" ")) + std::to_string(last) + " ";
+      text +=
+          "lane" + (last > lane ? "s " + std::to_string(lane) + " to " : std::string(" ")) + std::to_string(last) + " ";
     }
     text += wait;
     lane = last + 1;
@@ -54,7 +55,8 @@ std::string describe_place() {
 std::string describe_deadlock() {
   std::string text = "deadlock of " + launch->shape.name;
   for (const Block& block : launch->blocks) {
-    text += "\n  block " + std::to_string(block.number) + (launch->blocks.size() > 1 ? ", rank " + std::to_string(block.rank) : "");
+    text += "\n  block " + std::to_string(block.number) +
+            (launch->blocks.size() > 1 ? ", rank " + std::to_string(block.rank) : "");
     for (std::size_t i = 0; i < block.warps.size(); ++i) {
       text += "\n    warp " + std::to_string(i) + ": " + describe_warp(block.warps[i]);
     }

@@ -34,7 +34,8 @@ void shuffle(Meeting& m) {
     if (!(m.arrived >> lane & 1)) continue;
     auto& words = *static_cast<ShuffleWords*>(m.words[lane]);
     const int source = words.source < 0 ? lane : words.source;
-    if (!(m.arrived >> source & 1)) fail("a shuffle reads lane " + std::to_string(source) + ", which does not take part");
+    if (!(m.arrived >> source & 1))
+      fail("a shuffle reads lane " + std::to_string(source) + ", which does not take part");
     words.result = static_cast<ShuffleWords*>(m.words[source])->value;
   }
 }
@@ -42,7 +43,8 @@ void shuffle(Meeting& m) {
 void vote(Meeting& m) {
   unsigned ballot = 0;
   for (int lane = 0; lane < kWarp; ++lane) {
-    if (m.arrived >> lane & 1) ballot |= static_cast<unsigned>(static_cast<VoteWords*>(m.words[lane])->predicate) << lane;
+    if (m.arrived >> lane & 1)
+      ballot |= static_cast<unsigned>(static_cast<VoteWords*>(m.words[lane])->predicate) << lane;
   }
   for (int lane = 0; lane < kWarp; ++lane) {
     if (m.arrived >> lane & 1) static_cast<VoteWords*>(m.words[lane])->ballot = ballot;
@@ -87,7 +89,8 @@ void multiply(Meeting& m) {
   for (int lane = 0; lane < kWarp; ++lane) {
     const auto& words = *static_cast<MmaWords*>(m.words[lane]);
     const int g = lane / 4, t = 2 * (lane % 4);
-    for (int i = 0; i < k / 4; ++i) unpack(words.a[i], a[g + 8 * (i % 2)][t + 8 * (i / 2)], a[g + 8 * (i % 2)][t + 8 * (i / 2) + 1]);
+    for (int i = 0; i < k / 4; ++i)
+      unpack(words.a[i], a[g + 8 * (i % 2)][t + 8 * (i / 2)], a[g + 8 * (i % 2)][t + 8 * (i / 2) + 1]);
     for (int i = 0; i < k / 8; ++i) unpack(words.b[i], b[t + 8 * i][g], b[t + 8 * i + 1][g]);
   }
   for (int row = 0; row < 16; ++row) {
@@ -148,7 +151,8 @@ void meet(WarpWord word, unsigned mask, void* words) {
   Fiber& fiber = self();
   Warp& warp = *fiber.warp;
   const unsigned bit = 1u << fiber.lane;
-  if (!(mask & bit)) fail(std::string(name_of(word)) + " with the mask " + hex(mask) + ", which lacks the calling lane");
+  if (!(mask & bit))
+    fail(std::string(name_of(word)) + " with the mask " + hex(mask) + ", which lacks the calling lane");
   Meeting& m = meeting_for(warp, word, mask);
   m.arrived |= bit;
   m.words[fiber.lane] = words;

@@ -4,7 +4,9 @@
 
 namespace fovea {
 
-inline void cp_async_cg_16(unsigned shared, const void* global) { emulated::engine->copy_async(shared, global, 16, 16); }
+inline void cp_async_cg_16(unsigned shared, const void* global) {
+  emulated::engine->copy_async(shared, global, 16, 16);
+}
 inline void cp_async_cg_16(unsigned shared, const void* global, int source_bytes) {
   emulated::engine->copy_async(shared, global, 16, source_bytes);
 }

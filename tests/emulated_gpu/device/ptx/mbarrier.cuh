@@ -6,7 +6,9 @@ namespace fovea {
 
 inline void mbarrier_init(unsigned barrier, int arrivals) { emulated::engine->mbarrier_init(barrier, arrivals); }
 inline void fence_mbarrier_init() {}
-inline void mbarrier_arrive_expect_tx(unsigned barrier, int bytes) { emulated::engine->mbarrier_arrive(barrier, bytes); }
+inline void mbarrier_arrive_expect_tx(unsigned barrier, int bytes) {
+  emulated::engine->mbarrier_arrive(barrier, bytes);
+}
 inline void mbarrier_arrive(unsigned barrier) { emulated::engine->mbarrier_arrive(barrier, 0); }
 inline void mbarrier_arrive_cluster(unsigned barrier, unsigned rank) {
   emulated::engine->mbarrier_arrive(emulated::engine->map_rank(barrier, rank), 0);
