@@ -45,9 +45,10 @@ check:
 	tools/check_headers
 	tools/check_isa $(BUILD)
 
-lint:  ## clang-format, clang-tidy on src/
+lint:  ## clang-format, clang-tidy on src/, mypy on the Python package
 	@tools/install_packages build test lint
 	tools/check_format
+	tools/check_types $(BUILD)
 	tools/check_tidy
 
 format:  ## clang-format in place

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from fovea import _core
 from fovea._options import AttentionConfig, Options
 from fovea.errors import InvalidArgument, with_field
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from fovea._options import Array, AttentionKeywords, MaskKeywords
 
 _modules = sys.modules
 
@@ -26,33 +31,41 @@ def _both(name: str, both: Any, q: Any, k: Any) -> Any:
     return both
 
 
+@overload
 def attention(
-    q,
-    k,
-    v,
+    q: Array, k: Array, v: Array, *, return_lse: Literal[False] = False, **keywords: Unpack[AttentionKeywords]
+) -> Array: ...
+@overload
+def attention(
+    q: Array, k: Array, v: Array, *, return_lse: Literal[True], **keywords: Unpack[AttentionKeywords]
+) -> tuple[Array, Array]: ...
+def attention(
+    q: Any,
+    k: Any,
+    v: Any,
     *,
     causal: bool = False,
     window: tuple[int | None, int | None] | None = None,
     softmax_scale: float | None = None,
     softcap: float = 0.0,
-    seq_lens=None,
-    seq_lens_q=None,
-    seq_lens_k=None,
-    cu_seqlens=None,
-    cu_seqlens_q=None,
-    cu_seqlens_k=None,
+    seq_lens: Any = None,
+    seq_lens_q: Any = None,
+    seq_lens_k: Any = None,
+    cu_seqlens: Any = None,
+    cu_seqlens_q: Any = None,
+    cu_seqlens_k: Any = None,
     max_seqlen: int | None = None,
     max_seqlen_q: int | None = None,
     max_seqlen_k: int | None = None,
     layout: str = "bshd",
     alignment: str = "bottom_right",
     return_lse: bool = False,
-    out=None,
-    lse_out=None,
+    out: Any = None,
+    lse_out: Any = None,
     math: str = "exact",
     config: AttentionConfig | None = None,
     stream: int | None = None,
-):
+) -> Any:
     """Exact attention, o = softmax(softmax_scale * q @ k.T + mask) @ v, in memory that grows with seqlen.
 
     q, k, v: NumPy, PyTorch, JAX or CuPy arrays of one dtype (float32, float16, bfloat16) on one device. Layouts:
@@ -140,23 +153,23 @@ def attention(
 
 
 def _options(
-    causal,
-    window,
-    softmax_scale,
-    softcap,
-    seq_lens,
-    seq_lens_q,
-    seq_lens_k,
-    cu_seqlens,
-    cu_seqlens_q,
-    cu_seqlens_k,
-    max_seqlen,
-    max_seqlen_q,
-    max_seqlen_k,
-    layout,
-    alignment,
-    math="exact",
-    config=None,
+    causal: bool,
+    window: tuple[int | None, int | None] | None,
+    softmax_scale: float | None,
+    softcap: float,
+    seq_lens: Any,
+    seq_lens_q: Any,
+    seq_lens_k: Any,
+    cu_seqlens: Any,
+    cu_seqlens_q: Any,
+    cu_seqlens_k: Any,
+    max_seqlen: int | None,
+    max_seqlen_q: int | None,
+    max_seqlen_k: int | None,
+    layout: str,
+    alignment: str,
+    math: str = "exact",
+    config: AttentionConfig | None = None,
 ) -> Options:
     if seq_lens is not None:
         seq_lens_q = seq_lens_k = _both("seq_lens", seq_lens, seq_lens_q, seq_lens_k)
@@ -182,28 +195,36 @@ def _options(
     )
 
 
+@overload
 def reference_attention(
-    q,
-    k,
-    v,
+    q: Array, k: Array, v: Array, *, return_lse: Literal[False] = False, **keywords: Unpack[MaskKeywords]
+) -> Array: ...
+@overload
+def reference_attention(
+    q: Array, k: Array, v: Array, *, return_lse: Literal[True], **keywords: Unpack[MaskKeywords]
+) -> tuple[Array, Array]: ...
+def reference_attention(
+    q: Any,
+    k: Any,
+    v: Any,
     *,
     causal: bool = False,
     window: tuple[int | None, int | None] | None = None,
     softmax_scale: float | None = None,
     softcap: float = 0.0,
-    seq_lens=None,
-    seq_lens_q=None,
-    seq_lens_k=None,
-    cu_seqlens=None,
-    cu_seqlens_q=None,
-    cu_seqlens_k=None,
+    seq_lens: Any = None,
+    seq_lens_q: Any = None,
+    seq_lens_k: Any = None,
+    cu_seqlens: Any = None,
+    cu_seqlens_q: Any = None,
+    cu_seqlens_k: Any = None,
     max_seqlen: int | None = None,
     max_seqlen_q: int | None = None,
     max_seqlen_k: int | None = None,
     layout: str = "bshd",
     alignment: str = "bottom_right",
     return_lse: bool = False,
-):
+) -> Any:
     """The definition of right: attention in float64 with plain loops, slow on purpose; every kernel is judged by it.
 
     Arguments as for attention. Arrays on a GPU are copied to the CPU. Returns float64 of q's framework, on a CPU
@@ -232,20 +253,20 @@ def reference_attention(
 
 
 def explain(
-    q,
-    k,
-    v,
+    q: Any,
+    k: Any,
+    v: Any,
     *,
     causal: bool = False,
     window: tuple[int | None, int | None] | None = None,
     softmax_scale: float | None = None,
     softcap: float = 0.0,
-    seq_lens=None,
-    seq_lens_q=None,
-    seq_lens_k=None,
-    cu_seqlens=None,
-    cu_seqlens_q=None,
-    cu_seqlens_k=None,
+    seq_lens: Any = None,
+    seq_lens_q: Any = None,
+    seq_lens_k: Any = None,
+    cu_seqlens: Any = None,
+    cu_seqlens_q: Any = None,
+    cu_seqlens_k: Any = None,
     max_seqlen: int | None = None,
     max_seqlen_q: int | None = None,
     max_seqlen_k: int | None = None,
@@ -256,7 +277,7 @@ def explain(
     config: AttentionConfig | None = None,
     architecture: str = "",
     json: bool = False,
-):
+) -> Any:
     """How attention would compute this call, and why each other kernel refused; nothing is computed.
 
     architecture: plan for a GPU that need not be here, such as "sm_90a"; default the arrays' own device.
@@ -293,7 +314,11 @@ def explain(
     return text + f"copies   {', '.join(native.copies) or 'none'}\n"
 
 
-def info(*, text: bool = False):
+@overload
+def info(*, text: Literal[False] = False) -> dict[str, Any]: ...
+@overload
+def info(*, text: Literal[True]) -> str: ...
+def info(*, text: bool = False) -> dict[str, Any] | str:
     """Processor, caches, instruction sets, threads, settings, GPUs, compiler: a dict, or text for people."""
     import json as _json
 

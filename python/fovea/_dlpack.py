@@ -61,6 +61,6 @@ def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
         None if place is None else native(name, place, []) for name, place in (("out", out), ("lse_out", lse_out))
     )
     result = _core.attention_plain(*arrays, *options, return_lse, *places, stream)
-    o, lse = result if return_lse else (result, None)
+    o, lse = result if return_lse else (result, result)
     o = _returned(q, o) if out is None else out
     return (o, _returned(q, lse) if lse_out is None else lse_out) if return_lse else o

@@ -56,7 +56,7 @@ def _empty(shape: tuple[int, ...], dtype) -> np.ndarray:
     return memory[first : first + size].view(dtype).reshape(shape)
 
 
-def _taken_over(array: np.ndarray):
+def _taken_over(array):
     return jax.numpy.asarray(array) if array.dtype.name == "bfloat16" else jax.dlpack.from_dlpack(array)
 
 
@@ -83,4 +83,4 @@ def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
         o = _empty(arrays[0].shape[:-1] + arrays[2].shape[-1:], arrays[0].dtype)
         lse = _empty(lse_shape(arrays[0].shape, options.layout), np.dtype(np.float32)) if return_lse else None
     _core.attention_plain(*arrays, *options, return_lse, o, lse, stream)
-    return (_taken_over(o), _taken_over(lse)) if return_lse else _taken_over(o)
+    return (_taken_over(o), _taken_over(lse)) if lse is not None else _taken_over(o)

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from fovea import _core, _frameworks
-from fovea._options import MatmulConfig, MatmulOptions
+from fovea._options import Array, MatmulConfig, MatmulOptions
 from fovea._validate import Validation
 from fovea.errors import InvalidType, with_field
 
@@ -16,20 +16,20 @@ _DTYPES = ("float32", "float16", "bfloat16")
 
 
 def matmul(
-    a,
-    b,
+    a: Array,
+    b: Array,
     *,
-    c=None,
-    bias=None,
+    c: Any = None,
+    bias: Any = None,
     alpha: float = 1.0,
     beta: float | None = None,
     activation: str | None = None,
-    out=None,
+    out: Any = None,
     out_dtype: Any = None,
     math: str = "exact",
     config: MatmulConfig | None = None,
     stream: int | None = None,
-):
+) -> Array:
     """A matrix product, d = activation(alpha * a @ b + beta * c + bias), summed in float32 and rounded once.
 
     a (..., m, k), b (..., k, n): NumPy, PyTorch, JAX or CuPy arrays of one dtype (float32, float16, bfloat16) on one
@@ -71,14 +71,14 @@ def dtype_name(dtype: Any) -> str:
     return name
 
 
-def output_shape(a, b) -> tuple[int, ...]:
+def output_shape(a: Any, b: Any) -> tuple[int, ...]:
     """Shape of d; what does not fit is for the compiled module to refuse."""
     ndim = max(len(a.shape), len(b.shape))
     of_a, of_b = (1,) * (ndim - len(a.shape)) + tuple(a.shape), (1,) * (ndim - len(b.shape)) + tuple(b.shape)
     return (*(y if x == 1 else x for x, y in zip(of_a[:-2], of_b[:-2])), of_a[-2], of_b[-1])
 
 
-def _check_one_framework(a, b, c, bias) -> None:
+def _check_one_framework(a: Any, b: Any, c: Any, bias: Any) -> None:
     wanted = _frameworks.framework_of(a)
     for name, array in (("b", b), ("c", c), ("bias", bias)):
         if array is not None and _frameworks.framework_of(array) != wanted:
@@ -88,7 +88,9 @@ def _check_one_framework(a, b, c, bias) -> None:
             )
 
 
-def _matmul_elsewhere(a, b, c, bias, options, out, out_dtype, stream):
+def _matmul_elsewhere(
+    a: Any, b: Any, c: Any, bias: Any, options: MatmulOptions, out: Any, out_dtype: Any, stream: int | None
+) -> Any:
     framework = _frameworks.adapter("a", a)
     _check_one_framework(a, b, c, bias)
     named = (("a", a), ("b", b), ("c", c), ("bias", bias))
@@ -107,17 +109,17 @@ def _matmul_elsewhere(a, b, c, bias, options, out, out_dtype, stream):
     return out if out is not None else framework.finished(a, d)
 
 
-def framework_native(framework, array):
+def framework_native(framework: Any, array: Any) -> Any:
     """What framework.empty gave, as the compiled module reads it."""
     return framework.native("out", array, []) if _frameworks.framework_of(array) == "cupy" else array
 
 
 def explain_matmul(
-    a,
-    b,
+    a: Any,
+    b: Any,
     *,
-    c=None,
-    bias=None,
+    c: Any = None,
+    bias: Any = None,
     alpha: float = 1.0,
     beta: float | None = None,
     activation: str | None = None,
@@ -125,7 +127,7 @@ def explain_matmul(
     config: MatmulConfig | None = None,
     architecture: str = "",
     json: bool = False,
-):
+) -> Any:
     """How matmul would compute this call, and why each other kernel refused; nothing is computed. Text, or a dict.
 
     architecture: plan for a GPU that need not be here, such as "sm_90a".
@@ -143,12 +145,12 @@ def explain_matmul(
 
 
 def validate_matmul(
-    d,
-    a,
-    b,
+    d: Any,
+    a: Any,
+    b: Any,
     *,
-    c=None,
-    bias=None,
+    c: Any = None,
+    bias: Any = None,
     alpha: float = 1.0,
     beta: float | None = None,
     activation: str | None = None,

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from fovea._options import Array
 from fovea.errors import InvalidArgument, InvalidType, with_field
 
 
-def _namespace(o):
+def _namespace(o: Any) -> Any:
     from fovea._frameworks import framework_of
 
     framework = framework_of(o)
@@ -29,7 +32,7 @@ def _namespace(o):
     raise with_field(InvalidType(f"o is a {type(o).__name__}; pass NumPy, PyTorch, JAX or CuPy arrays"), "o")
 
 
-def merge_states(o_a, lse_a, o_b, lse_b, *, layout: str = "bshd"):
+def merge_states(o_a: Array, lse_a: Array, o_b: Array, lse_b: Array, *, layout: str = "bshd") -> tuple[Array, Array]:
     """Attention over two disjoint sets of keys, from the results over each: the exact result over their union.
 
     o_a, o_b: outputs of one shape in the layout ("bshd", "bhsd", "thd"). lse_a, lse_b: their lse, (batch, num_heads,
@@ -57,7 +60,7 @@ def merge_states(o_a, lse_a, o_b, lse_b, *, layout: str = "bshd"):
     safe = xp.where(total == 0, xp.ones_like(total), total)
     lse = xp.where(total == 0, xp.full_like(total, -float("inf")), shift + xp.log(safe))
 
-    def as_rows(weight):
+    def as_rows(weight: Any) -> Any:
         weight = weight / safe
         return (weight if layout == "bhsd" else xp.swapaxes(weight, -1, -2))[..., None]
 

@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import Protocol, TypedDict
+
+Array = TypeVar("Array", bound="Shaped")  # of NumPy, PyTorch, JAX, CuPy: what comes in is what goes out
 
 
 class AttentionConfig(NamedTuple):
@@ -65,7 +70,7 @@ class Options(NamedTuple):
     math: str = "exact"
     config: AttentionConfig | None = None
 
-    def with_arrays(self, convert) -> Options:
+    def with_arrays(self, convert: Callable[[str, Any], Any]) -> Options:
         """The same with lengths and offsets that are given passed through convert(name, array)."""
         return self._replace(
             **{
@@ -74,3 +79,42 @@ class Options(NamedTuple):
                 if getattr(self, name) is not None
             }
         )
+
+
+if TYPE_CHECKING:
+
+    class Shaped(Protocol):
+        """What every framework's array has."""
+
+        @property
+        def shape(self) -> Any: ...
+        @property
+        def dtype(self) -> Any: ...
+
+    class MaskKeywords(TypedDict, total=False):
+        """What attention and its relatives have in common."""
+
+        causal: bool
+        window: tuple[int | None, int | None] | None
+        softmax_scale: float | None
+        softcap: float
+        seq_lens: Any
+        seq_lens_q: Any
+        seq_lens_k: Any
+        cu_seqlens: Any
+        cu_seqlens_q: Any
+        cu_seqlens_k: Any
+        max_seqlen: int | None
+        max_seqlen_q: int | None
+        max_seqlen_k: int | None
+        layout: str
+        alignment: str
+
+    class AttentionKeywords(MaskKeywords, total=False):
+        """What attention takes besides."""
+
+        out: Any
+        lse_out: Any
+        math: str
+        config: AttentionConfig | None
+        stream: int | None

@@ -88,7 +88,8 @@ class _Matmul(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         options = ctx.options
-        return (*_gradients(grad, *ctx.saved_tensors, ctx.needs_input_grad, options.alpha, options.beta), None, None)
+        a, b, c, bias = ctx.saved_tensors
+        return (*_gradients(grad, a, b, c, bias, ctx.needs_input_grad, options.alpha, options.beta), None, None)
 
 
 def _real(a, b, c, bias, alpha, beta, activation, math, config, dtype):
@@ -105,7 +106,8 @@ def _setup_context(ctx, inputs, output) -> None:
 
 
 def _operator_gradients(ctx, grad):
-    return (*_gradients(grad, *ctx.saved_tensors, ctx.needs_input_grad, ctx.alpha, ctx.beta), *(None,) * 6)
+    a, b, c, bias = ctx.saved_tensors
+    return (*_gradients(grad, a, b, c, bias, ctx.needs_input_grad, ctx.alpha, ctx.beta), *(None,) * 6)
 
 
 _library.impl("matmul", _real, "CPU")

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fovea import _core, _frameworks
 from fovea._attention import _options
@@ -30,22 +30,22 @@ class Validation(NamedTuple):
 
 
 def validate_attention(
-    o,
-    q,
-    k,
-    v,
+    o: Any,
+    q: Any,
+    k: Any,
+    v: Any,
     *,
-    lse=None,
+    lse: Any = None,
     causal: bool = False,
     window: tuple[int | None, int | None] | None = None,
     softmax_scale: float | None = None,
     softcap: float = 0.0,
-    seq_lens=None,
-    seq_lens_q=None,
-    seq_lens_k=None,
-    cu_seqlens=None,
-    cu_seqlens_q=None,
-    cu_seqlens_k=None,
+    seq_lens: Any = None,
+    seq_lens_q: Any = None,
+    seq_lens_k: Any = None,
+    cu_seqlens: Any = None,
+    cu_seqlens_q: Any = None,
+    cu_seqlens_k: Any = None,
     max_seqlen: int | None = None,
     max_seqlen_q: int | None = None,
     max_seqlen_k: int | None = None,

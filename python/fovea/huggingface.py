@@ -12,6 +12,8 @@ the tokens, static caches, position biases) is honoured too, exactly, by PyTorch
 
 from __future__ import annotations
 
+from typing import Any, Callable
+
 import torch
 
 import fovea
@@ -28,21 +30,26 @@ def register(name: str = "fovea") -> None:
 
 
 def attention_mask(
-    batch_size,
-    q_length=None,
-    kv_length=None,
-    q_offset=0,
-    kv_offset=0,
-    mask_function=None,
-    attention_mask=None,
-    **kwargs,  # of the caller's version of transformers
-):
+    batch_size: int,
+    q_length: int | None = None,
+    kv_length: int | None = None,
+    q_offset: int = 0,
+    kv_offset: int = 0,
+    mask_function: Callable[..., Any] | None = None,
+    attention_mask: torch.Tensor | None = None,
+    **kwargs: Any,  # of the caller's version of transformers
+) -> torch.Tensor | None:
     """None where causal or no mask is all there is, (batch, 1) int32 lengths where keys are padded behind, else the
     boolean mask (batch, 1, q_length, kv_length) as for SDPA."""
     from transformers import masking_utils
 
-    known = {"batch_size": batch_size, "q_length": q_length, "kv_length": kv_length, "attention_mask": attention_mask}
-    offsets = {"q_offset": q_offset, "kv_offset": kv_offset}
+    known: dict[str, Any] = {
+        "batch_size": batch_size,
+        "q_length": q_length,
+        "kv_length": kv_length,
+        "attention_mask": attention_mask,
+    }
+    offsets: dict[str, Any] = {"q_offset": q_offset, "kv_offset": kv_offset}
     if mask_function is not None:
         known["mask_function"] = mask_function
     mask = masking_utils.sdpa_mask(**known, **offsets, **kwargs)
@@ -60,20 +67,20 @@ def attention_mask(
 
 
 def attention_forward(
-    module,
-    query,
-    key,
-    value,
-    attention_mask,
-    scaling=None,
-    dropout=0.0,
-    is_causal=None,
-    softcap=None,
-    position_bias=None,
-    s_aux=None,
-    output_attentions=False,
-    **kwargs,  # what models pass to every implementation: positions, caches, windows that the mask has already
-):
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    is_causal: bool | None = None,
+    softcap: float | None = None,
+    position_bias: torch.Tensor | None = None,
+    s_aux: torch.Tensor | None = None,
+    output_attentions: bool = False,
+    **kwargs: Any,  # what models pass to every implementation: positions, caches, windows that the mask has already
+) -> tuple[torch.Tensor, None]:
     """query (batch, num_heads, seqlen_q, head_dim), key and value with num_heads_kv; returns (o, None), o (batch,
     seqlen_q, num_heads, head_dim)."""
     if dropout and module.training:
@@ -85,25 +92,28 @@ def attention_forward(
     if output_attentions:
         raise with_field(Unsupported('output_attentions needs the weights, which are never made; use "eager"'), "")
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    is_lengths = attention_mask is not None and attention_mask.dtype == torch.int32 and attention_mask.dim() == 2
-    if position_bias is None and (attention_mask is None or is_lengths):
-        lens = attention_mask[:, 0].contiguous() if is_lengths else None
+    lengths = None
+    if attention_mask is not None and attention_mask.dtype == torch.int32 and attention_mask.dim() == 2:
+        lengths = attention_mask
+    if position_bias is None and (attention_mask is None or lengths is not None):
         o = fovea.attention(
-            *(x.transpose(1, 2) for x in (query, key, value)),
+            query.transpose(1, 2),
+            key.transpose(1, 2),
+            value.transpose(1, 2),
             causal=bool(causal) and query.shape[2] > 1,
             alignment="top_left",
-            seq_lens_k=lens,
+            seq_lens_k=None if lengths is None else lengths[:, 0].contiguous(),
             softmax_scale=scaling,
             softcap=softcap or 0.0,
         )
         return o, None
     mask = attention_mask
-    if is_lengths:
+    if lengths is not None:
         keys = torch.arange(key.shape[2], device=key.device)
-        mask = (keys < attention_mask)[:, None, None, :]
+        mask = (keys < lengths)[:, None, None, :]
     if position_bias is not None:
         mask = position_bias if mask is None else _added(position_bias, mask)
-    hides_future = bool(causal) and query.shape[2] > 1 and (attention_mask is None or is_lengths)
+    hides_future = bool(causal) and query.shape[2] > 1 and (attention_mask is None or lengths is not None)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     o = _torch_plain.masked_attention(query, key, value, mask, scale, causal=hides_future, softcap=softcap or 0.0)
     return o.transpose(1, 2).contiguous(), None

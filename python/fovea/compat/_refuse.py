@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fovea.errors import InvalidArgument, InvalidType, Unsupported, with_field
 
 
@@ -18,7 +20,7 @@ def wrong_type(field: str, message: str) -> InvalidType:
     return with_field(InvalidType(message), field)
 
 
-def require_default(**given) -> None:
+def require_default(**given: tuple[Any, Any, str]) -> None:
     """Each keyword is (value, default, why not): anything but the default is refused by name."""
     for field, (value, default, reason) in given.items():
         if value is not default and value != default:

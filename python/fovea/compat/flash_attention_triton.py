@@ -13,6 +13,7 @@ from typing import Any, Callable
 import torch
 
 import fovea
+from fovea._options import AttentionConfig
 from fovea.compat._refuse import invalid, wrong_type
 from fovea.compat._tiles import attention_configs, with_first_taken
 
@@ -36,7 +37,7 @@ class KernelsConfigV2:
     num_stages: int
     backward_autotune_configs: list[Any]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in dataclasses.fields(self)[:8]:
             value = getattr(self, field.name)
             if not isinstance(value, int) or value <= 0:
@@ -58,7 +59,7 @@ def init_to_zero_v2(name: str) -> Callable[[dict[str, torch.Tensor]], torch.Tens
     return zero
 
 
-def _check(q, k, v) -> None:
+def _check(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, torch.Tensor):
             raise wrong_type(name, f"{name} is a {type(x).__name__}, must be a torch.Tensor")
@@ -72,11 +73,13 @@ def _check(q, k, v) -> None:
         raise wrong_type("q", f"q has dtype {q.dtype}, must be floating; it is computed in float16")
 
 
-def _forward(q, k, v, softmax_scale: float | None, tile: tuple[int, int] | None) -> torch.Tensor:
+def _forward(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, softmax_scale: float | None, tile: tuple[int, int] | None
+) -> torch.Tensor:
     half = (x.to(torch.float16) for x in (q, k, v))
     rows = tuple(x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous() for x in half)
 
-    def call(config):
+    def call(config: AttentionConfig | None) -> torch.Tensor:
         return fovea.attention(
             *rows, causal=True, alignment="top_left", softmax_scale=softmax_scale, layout="bhsd", config=config
         )

@@ -8,47 +8,49 @@ result here: forward always gives the same bits, and backward is made of determi
 
 from __future__ import annotations
 
+from typing import Any, Sequence
+
 import torch
 
 import fovea
 from fovea.compat._refuse import invalid, require_default, unsupported
 
 
-def _window(window_size) -> tuple[int | None, int | None] | None:
+def _window(window_size: Sequence[int | None]) -> tuple[int | None, int | None] | None:
     left, right = (None if size is None or size < 0 else size for size in window_size)
     return None if left is None and right is None else (left, right)
 
 
-def _refuse(dropout_p, alibi_slopes) -> None:
+def _refuse(dropout_p: float, alibi_slopes: torch.Tensor | None) -> None:
     require_default(
         dropout_p=(dropout_p, 0.0, "attention computes without dropout; pass 0.0"),
         alibi_slopes=(alibi_slopes, None, "no kernel adds ALiBi; fovea.compat.torch_sdpa takes the bias as attn_mask"),
     )
 
 
-def _readable(*tensors):
+def _readable(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """As flash_attn does: a tensor whose last dimension is not contiguous is copied."""
-    return (x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous() for x in tensors)
+    return tuple(x if x.stride(-1) == 1 or x.shape[-1] <= 1 else x.contiguous() for x in tensors)
 
 
-def _returned(o, lse, return_attn_probs: bool):
+def _returned(o: torch.Tensor, lse: torch.Tensor, return_attn_probs: bool) -> Any:
     # The third of flash_attn's results is for tests with dropout; without dropout there is nothing in it.
     return (o, lse, None) if return_attn_probs else o
 
 
 def flash_attn_func(
-    q,
-    k,
-    v,
-    dropout_p=0.0,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    alibi_slopes=None,
-    deterministic=False,
-    return_attn_probs=False,
-):
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: torch.Tensor | None = None,
+    deterministic: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
     """o (batch, seqlen_q, num_heads, head_dim); with return_attn_probs (o, lse, None)."""
     _refuse(dropout_p, alibi_slopes)
     o, lse = fovea.attention(
@@ -63,16 +65,16 @@ def flash_attn_func(
 
 
 def flash_attn_qkvpacked_func(
-    qkv,
-    dropout_p=0.0,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    alibi_slopes=None,
-    deterministic=False,
-    return_attn_probs=False,
-):
+    qkv: torch.Tensor,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: torch.Tensor | None = None,
+    deterministic: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
     """qkv (batch, seqlen, 3, num_heads, head_dim), read where it lies."""
     q, k, v = qkv.unbind(2)
     return flash_attn_func(
@@ -81,17 +83,17 @@ def flash_attn_qkvpacked_func(
 
 
 def flash_attn_kvpacked_func(
-    q,
-    kv,
-    dropout_p=0.0,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    alibi_slopes=None,
-    deterministic=False,
-    return_attn_probs=False,
-):
+    q: torch.Tensor,
+    kv: torch.Tensor,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: torch.Tensor | None = None,
+    deterministic: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
     """kv (batch, seqlen, 2, num_heads_kv, head_dim), read where it lies."""
     k, v = kv.unbind(2)
     return flash_attn_func(
@@ -100,23 +102,23 @@ def flash_attn_kvpacked_func(
 
 
 def flash_attn_varlen_func(
-    q,
-    k,
-    v,
-    cu_seqlens_q,
-    cu_seqlens_k,
-    max_seqlen_q,
-    max_seqlen_k,
-    dropout_p=0.0,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    alibi_slopes=None,
-    deterministic=False,
-    return_attn_probs=False,
-    block_table=None,
-):
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    cu_seqlens_q: torch.Tensor,
+    cu_seqlens_k: torch.Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: torch.Tensor | None = None,
+    deterministic: bool = False,
+    return_attn_probs: bool = False,
+    block_table: torch.Tensor | None = None,
+) -> Any:
     """q (total_q, num_heads, head_dim), k and v (total_k, num_heads_kv, head_dim), cu_seqlens (batch + 1,) int32."""
     _refuse(dropout_p, alibi_slopes)
     if block_table is not None:
@@ -138,18 +140,18 @@ def flash_attn_varlen_func(
 
 
 def flash_attn_varlen_qkvpacked_func(
-    qkv,
-    cu_seqlens,
-    max_seqlen,
-    dropout_p=0.0,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    alibi_slopes=None,
-    deterministic=False,
-    return_attn_probs=False,
-):
+    qkv: torch.Tensor,
+    cu_seqlens: torch.Tensor,
+    max_seqlen: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: torch.Tensor | None = None,
+    deterministic: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
     """qkv (total, 3, num_heads, head_dim)."""
     q, k, v = qkv.unbind(1)
     return flash_attn_varlen_func(
@@ -172,21 +174,21 @@ def flash_attn_varlen_qkvpacked_func(
 
 
 def flash_attn_varlen_kvpacked_func(
-    q,
-    kv,
-    cu_seqlens_q,
-    cu_seqlens_k,
-    max_seqlen_q,
-    max_seqlen_k,
-    dropout_p=0.0,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    alibi_slopes=None,
-    deterministic=False,
-    return_attn_probs=False,
-):
+    q: torch.Tensor,
+    kv: torch.Tensor,
+    cu_seqlens_q: torch.Tensor,
+    cu_seqlens_k: torch.Tensor,
+    max_seqlen_q: int,
+    max_seqlen_k: int,
+    dropout_p: float = 0.0,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    alibi_slopes: torch.Tensor | None = None,
+    deterministic: bool = False,
+    return_attn_probs: bool = False,
+) -> Any:
     """kv (total_k, 2, num_heads_kv, head_dim)."""
     k, v = kv.unbind(1)
     return flash_attn_varlen_func(
@@ -208,7 +210,9 @@ def flash_attn_varlen_kvpacked_func(
     )
 
 
-def _rotated(x, positions, cos, sin, interleaved: bool):
+def _rotated(
+    x: torch.Tensor, positions: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, interleaved: bool
+) -> torch.Tensor:
     """Rotary embedding of x (batch, seqlen, num_heads, head_dim) at positions (batch, seqlen); cos and sin (positions,
     rotary_dim / 2). Pairs are neighbours if interleaved, else the halves of the first rotary_dim elements."""
     half = cos.shape[-1]
@@ -221,26 +225,26 @@ def _rotated(x, positions, cos, sin, interleaved: bool):
 
 
 def flash_attn_with_kvcache(
-    q,
-    k_cache,
-    v_cache,
-    k=None,
-    v=None,
-    rotary_cos=None,
-    rotary_sin=None,
-    cache_seqlens=None,
-    cache_batch_idx=None,
-    cache_leftpad=None,
-    block_table=None,
-    softmax_scale=None,
-    causal=False,
-    window_size=(-1, -1),
-    softcap=0.0,
-    rotary_interleaved=True,
-    alibi_slopes=None,
-    num_splits=0,
-    return_softmax_lse=False,
-):
+    q: torch.Tensor,
+    k_cache: torch.Tensor,
+    v_cache: torch.Tensor,
+    k: torch.Tensor | None = None,
+    v: torch.Tensor | None = None,
+    rotary_cos: torch.Tensor | None = None,
+    rotary_sin: torch.Tensor | None = None,
+    cache_seqlens: int | torch.Tensor | None = None,
+    cache_batch_idx: torch.Tensor | None = None,
+    cache_leftpad: torch.Tensor | None = None,
+    block_table: torch.Tensor | None = None,
+    softmax_scale: float | None = None,
+    causal: bool = False,
+    window_size: Sequence[int] = (-1, -1),
+    softcap: float = 0.0,
+    rotary_interleaved: bool = True,
+    alibi_slopes: torch.Tensor | None = None,
+    num_splits: int = 0,
+    return_softmax_lse: bool = False,
+) -> Any:
     """Attention of q (batch, seqlen_q, num_heads, head_dim) over the first cache_seqlens keys of k_cache, v_cache
     (batch_cache, seqlen_cache, num_heads_kv, head_dim), after k and v (batch, seqlen_new, …), if given, were written
     into the caches there, rotated if rotary_cos and rotary_sin are given. cache_seqlens: a number or (batch,) int32.
@@ -262,16 +266,16 @@ def flash_attn_with_kvcache(
         lens = torch.full((batch,), cache_seqlens, dtype=torch.int32, device=q.device)
     else:
         lens = cache_seqlens.to(torch.int32)
-    if rotary_cos is not None:
+    if rotary_cos is not None and rotary_sin is not None:
         if k is None:
             raise invalid("rotary_cos", "rotary_cos needs k and v: what is in the cache is rotated already")
         steps = torch.arange(seqlen_q, device=q.device)
         is_local = causal or any(size is not None and size >= 0 for size in window_size)
         at = lens[:, None].long() + (steps if is_local else torch.zeros_like(steps))
         q = _rotated(q, at, rotary_cos, rotary_sin, rotary_interleaved)
-    if k is not None:
+    if k is not None and v is not None:
         at = lens[:, None].long() + torch.arange(k.shape[1], device=q.device)
-        if rotary_cos is not None:
+        if rotary_cos is not None and rotary_sin is not None:
             k = _rotated(k, at, rotary_cos, rotary_sin, rotary_interleaved)
         row = torch.arange(batch, device=q.device) if cache_batch_idx is None else cache_batch_idx.long()
         k_cache[row[:, None], at] = k.to(k_cache.dtype)

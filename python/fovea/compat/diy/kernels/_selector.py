@@ -29,13 +29,20 @@ def _capability() -> int:
     return 10 * major + minor
 
 
-def _v1_of_tokens_first(q, k, v, causal=False, sm_scale=None, seq_lens=None):
+def _v1_of_tokens_first(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    causal: bool = False,
+    sm_scale: float | None = None,
+    seq_lens: torch.Tensor | None = None,
+) -> torch.Tensor:
     """V1 for tensors as q_shape describes them, (batch, seq_len, heads, head_dim)."""
-    o = flash_attention(*(x.transpose(1, 2) for x in (q, k, v)), causal, sm_scale, seq_lens)
+    o = flash_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), causal, sm_scale, seq_lens)
     return o.transpose(1, 2)
 
 
-_v1_of_tokens_first.layout = "bshd"
+setattr(_v1_of_tokens_first, "layout", "bshd")
 
 
 class BackendSelector:
@@ -46,7 +53,7 @@ class BackendSelector:
 
     @staticmethod
     def select_attention(
-        variant: KernelVariant = KernelVariant.AUTO,
+        variant: KernelVariant | str = KernelVariant.AUTO,
         q_shape: tuple[int, int, int, int] | None = None,
         gpu_capability: int | None = None,
     ) -> Callable:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any, NoReturn
 
 
 def _has_triton() -> bool:
@@ -31,9 +32,9 @@ class TritonKernelStub:
     def __init__(self, name: str = "kernel"):
         self.name = name
 
-    def __getitem__(self, grid):
+    def __getitem__(self, grid: Any) -> TritonKernelStub:
         return self
 
-    def __call__(self, *arguments):
+    def __call__(self, *arguments: Any) -> NoReturn:
         require_triton()
         raise NotImplementedError(f"{self.name} is a stand-in and computes nothing")

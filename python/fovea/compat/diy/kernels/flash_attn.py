@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from typing import Iterable, Sequence
 
 import torch
 
@@ -14,7 +15,7 @@ _HEAD_DIMS = (32, 64)
 _DTYPES = (torch.float16, torch.float32, torch.bfloat16)
 
 
-def _check(q, k, v, ranks: tuple[int, ...], text: str) -> None:
+def _check(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ranks: tuple[int, ...], text: str) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not isinstance(x, torch.Tensor):
             raise wrong_type(name, f"{name} is a {type(x).__name__}, must be a torch.Tensor")
@@ -37,7 +38,9 @@ def _check(q, k, v, ranks: tuple[int, ...], text: str) -> None:
         raise invalid("q", f"q has shape {tuple(q.shape)}, sizes must be positive")
 
 
-def _lengths(seq_lens, batch: int, seqlen: int, device) -> torch.Tensor | None:
+def _lengths(
+    seq_lens: torch.Tensor | Sequence[int] | None, batch: int, seqlen: int, device: torch.device
+) -> torch.Tensor | None:
     if seq_lens is None:
         return None
     lens = torch.as_tensor(seq_lens)
@@ -53,9 +56,11 @@ def _lengths(seq_lens, batch: int, seqlen: int, device) -> torch.Tensor | None:
     return lens.to(device=device, dtype=torch.int32)
 
 
-def _compute(q, k, v, causal: bool, scale: float | None, lens, layout: str) -> torch.Tensor:
-    rows = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
-    return fovea.attention(*rows, causal=causal, softmax_scale=scale, seq_lens=lens, layout=layout)
+def _compute(
+    arrays: Iterable[torch.Tensor], causal: bool, scale: float | None, lens: torch.Tensor | None, layout: str
+) -> torch.Tensor:
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in arrays)
+    return fovea.attention(q, k, v, causal=causal, softmax_scale=scale, seq_lens=lens, layout=layout)
 
 
 def flash_attention(
@@ -64,7 +69,7 @@ def flash_attention(
     v: torch.Tensor,
     causal: bool = False,
     sm_scale: float | None = None,
-    seq_lens: torch.Tensor | None = None,
+    seq_lens: torch.Tensor | Sequence[int] | None = None,
 ) -> torch.Tensor:
     """softmax(q @ k.T * sm_scale) @ v for (batch, heads, seq_len, head_dim) or (batch * heads, seq_len, head_dim).
 
@@ -80,7 +85,7 @@ def flash_attention(
         q, k, v = (x.unsqueeze(0) for x in (q, k, v))
     lens = _lengths(seq_lens, q.shape[0], q.shape[2], q.device)
     half = (x.to(torch.float16) for x in (q, k, v))
-    return _compute(*half, causal, sm_scale, lens, "bhsd").to(q.dtype).reshape(shape)
+    return _compute(half, causal, sm_scale, lens, "bhsd").to(q.dtype).reshape(shape)
 
 
 def flash_attention_v2(
@@ -89,15 +94,15 @@ def flash_attention_v2(
     v: torch.Tensor,
     causal: bool = False,
     sm_scale: float | None = None,
-    seq_lens: torch.Tensor | None = None,
+    seq_lens: torch.Tensor | Sequence[int] | None = None,
 ) -> torch.Tensor:
     """The same for (batch, seq_len, heads, head_dim), computed in the inputs' dtype."""
     _check(q, k, v, (4,), "4D tensor (batch, seq_len, heads, head_dim)")
-    return _compute(q, k, v, causal, sm_scale, _lengths(seq_lens, q.shape[0], q.shape[1], q.device), "bshd")
+    return _compute((q, k, v), causal, sm_scale, _lengths(seq_lens, q.shape[0], q.shape[1], q.device), "bshd")
 
 
-flash_attention.layout = "bhsd"
-flash_attention_v2.layout = "bshd"
+setattr(flash_attention, "layout", "bhsd")  # what validation and benchmarks go by
+setattr(flash_attention_v2, "layout", "bshd")
 
 
 def reference_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool = False) -> torch.Tensor:

@@ -12,7 +12,7 @@ from fovea.compat._tiles import matmul_configs, with_first_taken
 _DTYPES = (torch.float16, torch.float32, torch.bfloat16)
 
 
-def _check(a, b, blocks: tuple[int | None, ...]) -> None:
+def _check(a: torch.Tensor, b: torch.Tensor, blocks: tuple[int | None, ...]) -> None:
     for name, x in (("a", a), ("b", b)):
         if not isinstance(x, torch.Tensor):
             raise wrong_type(name, f"{name} is a {type(x).__name__}, must be a torch.Tensor")
@@ -38,7 +38,9 @@ def _check(a, b, blocks: tuple[int | None, ...]) -> None:
 _DEFAULT_BLOCKS = (64, 64, 32)  # of persistent_matmul: nobody chose them, so the library may choose better
 
 
-def _product(a, b, blocks: tuple[int, int, int] | None, persistent: bool = False) -> torch.Tensor:
+def _product(
+    a: torch.Tensor, b: torch.Tensor, blocks: tuple[int, int, int] | None, persistent: bool = False
+) -> torch.Tensor:
     if blocks is None:
         return fovea.matmul(a, b)
     # Each shape has its plan, and a plan decides which kernel it is.

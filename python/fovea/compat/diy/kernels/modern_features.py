@@ -45,13 +45,13 @@ def to_fp8_e5m2(x: torch.Tensor) -> torch.Tensor:
 class AdaptiveKernelSelector:
     """The functions for this machine. Fovea chooses the kernel anew for each call (fovea.explain tells which)."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.caps = detect_gpu()
 
     def get_matmul_kernel(self) -> Callable:
         return triton_matmul
 
-    def get_attention_kernel(self, q_shape=None) -> Callable:
+    def get_attention_kernel(self, q_shape: tuple[int, int, int, int] | None = None) -> Callable:
         major, minor = self.caps.compute_capability
         return BackendSelector.select_attention(q_shape=q_shape, gpu_capability=10 * major + minor)
 

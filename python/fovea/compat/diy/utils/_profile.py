@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import NamedTuple, Sequence
 
 from fovea.compat._refuse import invalid
 
@@ -82,11 +82,12 @@ _CARDS = {
 }
 
 
-def _known(gpu_capability) -> int:
+def _known(gpu_capability: int | Sequence[int]) -> int:
     """8, 80, 86, (8, 6) … as 10 * major + minor; an unknown minor counts as its major's first."""
-    if isinstance(gpu_capability, (tuple, list)):
-        gpu_capability = 10 * gpu_capability[0] + gpu_capability[1]
-    capability = gpu_capability * 10 if gpu_capability < 20 else gpu_capability
+    if isinstance(gpu_capability, int):
+        capability = gpu_capability * 10 if gpu_capability < 20 else gpu_capability
+    else:
+        capability = 10 * gpu_capability[0] + gpu_capability[1]
     if capability in _LIMITS:
         return capability
     if capability // 10 * 10 in _LIMITS:

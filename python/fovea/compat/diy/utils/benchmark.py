@@ -89,10 +89,11 @@ class BenchmarkRunner:
     ) -> list[BenchmarkResult]:
         """Each (m, n, k) beside torch.matmul; with block_configs, once for each (block_m, block_n, block_k)."""
         found = []
+        configs: Sequence[tuple[int, int, int] | None] = block_configs or [None]
         for m, n, k in sizes:
             a = torch.randn(m, k, device=self.device).to(dtype)
             b = torch.randn(k, n, device=self.device).to(dtype)
-            for blocks in block_configs or [None]:
+            for blocks in configs:
                 keywords = {} if blocks is None else dict(zip(("block_m", "block_n", "block_k"), blocks))
                 name = "matmul" if blocks is None else "matmul " + "x".join(map(str, blocks))
                 ours = lambda a=a, b=b, keywords=keywords: triton_fn(a, b, **keywords)  # noqa: E731

@@ -21,7 +21,9 @@ def _random(*shape: int, dtype: torch.dtype, device: torch.device, generator: to
     return torch.randn(*shape, generator=generator).to(device=device, dtype=dtype)
 
 
-def _judge(ours: torch.Tensor, exact: torch.Tensor, rtol: float, atol: float, verbose: bool, what: str):
+def _judge(
+    ours: torch.Tensor, exact: torch.Tensor, rtol: float, atol: float, verbose: bool, what: str
+) -> tuple[bool, float]:
     """(within tolerance, largest difference). Rounding to ours' dtype, one unit of it, is not counted as an error."""
     rtol = max(rtol, torch.finfo(ours.dtype).eps)
     difference = (ours.double() - exact.double()).abs()
