@@ -30,6 +30,15 @@ bool agrees(const MatmulTile& wanted, const MatmulTile& has, bool with_blocks) {
          (!wanted.packs_a || wanted.packs_a == has.packs_a) && (!wanted.packs_b || wanted.packs_b == has.packs_b);
 }
 
+/// Puts the caller's blocks into a config for other ones. A cluster shares blocks: one that suits the old ones need not
+/// suit these, so it goes unless the caller names it.
+void take_blocks(MatmulConfig& config, const MatmulTile& tile) {
+  if (!tile.block_m) return;
+  config.block_m = tile.block_m, config.block_n = tile.block_n, config.block_k = tile.block_k;
+  config.cluster_m = tile.cluster_m ? tile.cluster_m : 1;
+  config.cluster_n = tile.cluster_n ? tile.cluster_n : 1;
+}
+
 }  // namespace
 
 MatmulProblem bucket_of(const MatmulProblem& problem) {
@@ -50,12 +59,12 @@ MatmulConfig choose_config(const std::vector<MatmulConfig>& candidates, const Ma
     for (const MatmulConfig& c : candidates) {
       if (!agrees(tile, tile_of(c), with_blocks)) continue;
       MatmulConfig config = c;
-      if (tile.block_m) config.block_m = tile.block_m, config.block_n = tile.block_n, config.block_k = tile.block_k;
+      if (!with_blocks) take_blocks(config, tile);
       return config;
     }
   }
   MatmulConfig config = candidates.front();
-  if (tile.block_m) config.block_m = tile.block_m, config.block_n = tile.block_n, config.block_k = tile.block_k;
+  take_blocks(config, tile);
   if (tile.stages) config.stages = tile.stages;
   if (tile.warps) config.warps = tile.warps;
   if (tile.cluster_m) config.cluster_m = tile.cluster_m;

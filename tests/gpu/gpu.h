@@ -21,6 +21,8 @@ struct Gpu {
   cuda::DeviceContext& device() { return runtime.impl().devices.context(0); }
   const cuda::DriverApi& api() { return runtime.impl().devices.driver().api; }
   const DeviceInfo& info() { return runtime.impl().devices.info(0); }
+  /// True on tests/emulated_gpu, which knows results and nothing of time, registers or occupancy.
+  bool is_emulated() { return info().name.starts_with("emulated "); }
   /// Throws kCuda naming the call.
   void check(cuda::CUresult result, const char* call) { runtime.impl().devices.driver().check(result, call, "a test"); }
   void synchronize(Stream stream = {});

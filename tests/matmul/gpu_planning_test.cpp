@@ -9,6 +9,7 @@
 #include "matmul/gpu_matmul.h"
 #include "matmul/kernels.h"
 #include "matmul/matmul_sm90_cost.h"
+#include "plan/matmul_plan.h"
 #include "runtime.h"
 
 namespace fovea {
@@ -93,6 +94,20 @@ TEST(MatmulOnGpus, an_illegal_tile_says_which_limit_it_breaks) {
   EXPECT_NE(sm90_illegal(c).find("bytes of shared memory"), std::string::npos) << sm90_illegal(c);
   c.block_k = 32;
   EXPECT_NE(sm90_illegal(c).find("block_k is 32, must be 64"), std::string::npos);
+}
+
+TEST(MatmulOnGpus, the_callers_blocks_leave_a_cluster_that_does_not_suit_them) {
+  const DeviceInfo hopper = cuda::require_architecture("sm_90a");
+  for (const MatmulProblem& p : matmul_catalogue()) {
+    if (!matmul_sm90.supports(p, hopper)) continue;
+    std::string choice;
+    const MatmulTile tile = {.block_m = 64, .block_n = 64, .block_k = 64};
+    EXPECT_EQ(sm90_illegal(sm90_fitted(choose_config(sm90_candidates(p, hopper), tile, &choice))), "") << to_string(p);
+  }
+  std::string choice;
+  const MatmulTile tile = {.block_m = 64, .block_n = 64, .block_k = 64, .cluster_m = 2};
+  const auto candidates = sm90_candidates(product(4096, 4096, 4096), hopper);
+  EXPECT_EQ(choose_config(candidates, tile, &choice).cluster_m, 2);  // named: kept, and refused if it does not suit
 }
 
 TEST(MatmulOnGpus, tiles_that_run_together_read_little) {

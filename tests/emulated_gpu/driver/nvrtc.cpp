@@ -25,7 +25,8 @@ namespace fs = std::filesystem;
 // -O1: unrolled kernels take the compiler longer than they run.
 constexpr const char* kOptions =
     "-std=c++20 -O1 -w -shared -fPIC -fvisibility=hidden -fno-gnu-unique -fno-exceptions -fno-rtti "
-    "-fno-strict-aliasing -fno-math-errno -fno-trapping-math -ffp-contract=fast";
+    "-fno-strict-aliasing -fno-math-errno -fno-trapping-math -ffp-contract=fast "
+    "-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error";
 
 struct Program {
   std::string source;

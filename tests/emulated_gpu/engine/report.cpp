@@ -65,7 +65,7 @@ std::string describe_deadlock() {
 }
 
 std::string describe_fault(int signal, const void* address) {
-  const char* what = signal == SIGILL   ? "an illegal instruction or a trap"
+  const char* what = signal == SIGILL   ? "an address that is not aligned for its type, or an index beyond an array,"
                      : signal == SIGFPE ? "an arithmetic fault"
                                         : "an access to memory that is not allocated, or not aligned,";
   return std::string(what) + " at " + hex(reinterpret_cast<std::uintptr_t>(address)) + describe_place();
