@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The emulated GPU finds what it is there for: each kernel here has one mistake, or is its right form.
-#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstring>
@@ -51,7 +52,10 @@ void run_here(const Attempt& attempt, int to) {
   const cuda::DriverApi& api = device.driver->api;
   api.cuMemcpyHtoDAsync(in.address(), numbers.data(), kNumbers * sizeof(float), nullptr);
   cuda::launch(*kernel,
-               {.blocks = attempt.blocks, .threads = attempt.threads, .shared_bytes = attempt.shared_bytes, .cluster = attempt.cluster},
+               {.blocks = attempt.blocks,
+                .threads = attempt.threads,
+                .shared_bytes = attempt.shared_bytes,
+                .cluster = attempt.cluster},
                Stream{}, out.data(), static_cast<const void*>(in.data()));
   if (api.cuStreamSynchronize(nullptr) != 0) return;
   api.cuMemcpyDtoHAsync(numbers.data(), out.address(), kNumbers * sizeof(float), nullptr);
@@ -105,7 +109,8 @@ void expect_count_up(const Attempt& what, int count, float first = 0.0f) {
   const Outcome outcome = run(what);
   EXPECT_EQ(outcome.text, "");
   ASSERT_EQ(outcome.out.size(), static_cast<std::size_t>(kNumbers));
-  for (int i = 0; i < count; ++i) ASSERT_EQ(outcome.out[static_cast<std::size_t>(i)], first + static_cast<float>(i)) << i;
+  for (int i = 0; i < count; ++i)
+    ASSERT_EQ(outcome.out[static_cast<std::size_t>(i)], first + static_cast<float>(i)) << i;
 }
 
 void expect_nan(const Attempt& what, int at) {
@@ -182,7 +187,8 @@ constexpr const char* kOut = "for (int i = threadIdx.x; i < 128; i += 32) out[i]
 TEST(EmulatedCopies, cp_async_lands_when_it_is_waited_for) {
   const std::string header = "kernels/ptx/cp_async.cuh", copy = kCpAsync;
   for (const char* gpu : {"sm_80", "sm_90"}) {
-    expect_count_up({.header = header, .body = copy + "cp_async_wait_group<0>(); __syncthreads(); " + kOut, .gpu = gpu}, 128);
+    expect_count_up({.header = header, .body = copy + "cp_async_wait_group<0>(); __syncthreads(); " + kOut, .gpu = gpu},
+                    128);
     expect_nan({.header = header, .body = copy + "cp_async_wait_group<1>(); __syncthreads(); " + kOut, .gpu = gpu}, 5);
     expect_nan({.header = header, .body = copy + "__syncthreads(); " + kOut, .gpu = gpu}, 5);
   }
@@ -195,12 +201,14 @@ constexpr const char* kBarrier =
 TEST(EmulatedMbarrier, counts_arrivals_and_ends_phases) {
   const std::string header = "kernels/ptx/mbarrier.cuh", begin = kBarrier;
   const std::string init = begin + "if (threadIdx.x == 0) mbarrier_init(barrier, 32); __syncthreads(); ";
-  expect_count_up({.header = header,
-                   .body = init + "for (int i = 0; i < 3; ++i) { mbarrier_arrive(barrier); mbarrier_wait(barrier, i % 2); } "
-                                  "out[threadIdx.x] = threadIdx.x;"},
-                  32);
-  expect_error({.header = header, .body = init + "mbarrier_arrive(barrier); mbarrier_wait(barrier, 1); mbarrier_wait(barrier, 1);"
-                                                 "mbarrier_wait(barrier, 0); mbarrier_wait(barrier, 1);"},
+  expect_count_up(
+      {.header = header,
+       .body = init + "for (int i = 0; i < 3; ++i) { mbarrier_arrive(barrier); mbarrier_wait(barrier, i % 2); } "
+                      "out[threadIdx.x] = threadIdx.x;"},
+      32);
+  expect_error({.header = header,
+                .body = init + "mbarrier_arrive(barrier); mbarrier_wait(barrier, 1); mbarrier_wait(barrier, 1);"
+                               "mbarrier_wait(barrier, 0); mbarrier_wait(barrier, 1);"},
                "for the phase of parity 1");
   expect_error({.header = header, .body = begin + "mbarrier_arrive(barrier);"}, "was not initialised");
   expect_error({.header = header,
@@ -208,31 +216,36 @@ TEST(EmulatedMbarrier, counts_arrivals_and_ends_phases) {
                                 "if (threadIdx.x == 0) mbarrier_arrive_expect_tx(barrier, 16); __syncwarp(); "
                                 "if (threadIdx.x == 1) mbarrier_arrive(barrier);"},
                "one arrival too many");
-  expect_error({.header = header,
-                .body = begin + "if (threadIdx.x == 0) mbarrier_init(barrier, 1); __syncthreads(); "
-                                "if (threadIdx.x == 0) mbarrier_arrive_expect_tx(barrier, 16); mbarrier_wait(barrier, 0);"},
-               "deadlock");
+  expect_error(
+      {.header = header,
+       .body = begin + "if (threadIdx.x == 0) mbarrier_init(barrier, 1); __syncthreads(); "
+                       "if (threadIdx.x == 0) mbarrier_arrive_expect_tx(barrier, 16); mbarrier_wait(barrier, 0);"},
+      "deadlock");
 }
 
 TEST(EmulatedCluster, blocks_read_each_others_shared_memory_until_they_end) {
   const std::string body =
       "__shared__ __align__(16) float4 x; if (threadIdx.x == 0) x.x = 100.0f * cluster_ctarank(); barrier_cluster(); "
-      "if (threadIdx.x == 0) out[blockIdx.x] = ld_shared_cluster_v4(mapa(static_cast<unsigned>(__cvta_generic_to_shared(&x)), "
+      "if (threadIdx.x == 0) out[blockIdx.x] = "
+      "ld_shared_cluster_v4(mapa(static_cast<unsigned>(__cvta_generic_to_shared(&x)), "
       "cluster_ctarank() ^ 1)).x / 100.0f + (cluster_ctarank() ? 1 : -1) + blockIdx.x / 2 * 2;";
-  expect_count_up({.header = "kernels/ptx/cluster.cuh", .body = body + " barrier_cluster();", .blocks = 6, .cluster = 2}, 6);
-  expect_error({.header = "kernels/ptx/cluster.cuh",
-                .body = "__shared__ __align__(16) float4 x; x.x = 1; if (cluster_ctarank() == 1) return; "
-                        "for (int i = 0; i < 9; ++i) __nanosleep(1); "
-                        "out[0] = ld_shared_cluster_v4(mapa(static_cast<unsigned>(__cvta_generic_to_shared(&x)), 1)).x;",
-                .blocks = 2,
-                .cluster = 2},
-               "block of the cluster that has ended");
+  expect_count_up(
+      {.header = "kernels/ptx/cluster.cuh", .body = body + " barrier_cluster();", .blocks = 6, .cluster = 2}, 6);
+  expect_error(
+      {.header = "kernels/ptx/cluster.cuh",
+       .body = "__shared__ __align__(16) float4 x; x.x = 1; if (cluster_ctarank() == 1) return; "
+               "for (int i = 0; i < 9; ++i) __nanosleep(1); "
+               "out[0] = ld_shared_cluster_v4(mapa(static_cast<unsigned>(__cvta_generic_to_shared(&x)), 1)).x;",
+       .blocks = 2,
+       .cluster = 2},
+      "block of the cluster that has ended");
 }
 
 /// d (64 x 8) = a b with a and b all ones, in panels of the 128-byte swizzle: 16 everywhere.
 std::string product(const std::string& before, const std::string& after) {
   return "__shared__ __align__(1024) unsigned short a[64 * 64]; __shared__ __align__(1024) unsigned short b[8 * 64]; "
-         "for (int i = threadIdx.x; i < 4096; i += 128) a[i] = b[i % 512] = 0x3c00; __syncthreads(); float d[4] = {0, 0, 0, 0}; " +
+         "for (int i = threadIdx.x; i < 4096; i += 128) a[i] = b[i % 512] = 0x3c00; __syncthreads(); float d[4] = {0, "
+         "0, 0, 0}; " +
          before +
          "const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(a)), bt = "
          "static_cast<unsigned>(__cvta_generic_to_shared(b)); "
@@ -259,9 +272,11 @@ TEST(EmulatedWgmma, writes_its_registers_when_it_is_waited_for) {
 }
 
 TEST(EmulatedWgmma, reads_shared_memory_until_it_is_waited_for) {
-  const std::string after = "wgmma_commit_group(); __syncthreads(); a[threadIdx.x * 32] = 0x7e00; __syncthreads(); "
-                            "wgmma_wait_group<0>(); after_wait(d);";
-  Attempt tried = {.header = "kernels/matmul/matmul_sm90.cuh", .body = product("wgmma_fence(); ", after), .threads = 128};
+  const std::string after =
+      "wgmma_commit_group(); __syncthreads(); a[threadIdx.x * 32] = 0x7e00; __syncthreads(); "
+      "wgmma_wait_group<0>(); after_wait(d);";
+  Attempt tried = {
+      .header = "kernels/matmul/matmul_sm90.cuh", .body = product("wgmma_fence(); ", after), .threads = 128};
   expect_nan(tried, 0);
   tried.copies = "early";
   expect_count_up(tried, 128);

@@ -48,7 +48,7 @@ class CaseOnGpu : public ::testing::Test {
 };
 
 bool takes(const AttentionKernel& card, const AttentionCase& c) {
-  CaseData data(c);
+  CaseData data(c, kUnfilled);
   AttentionTensors tensors = data.tensors();
   for (TensorView* view : {&tensors.q, &tensors.k, &tensors.v, &tensors.o, &tensors.lse, &tensors.seq_lens_q,
                            &tensors.seq_lens_k, &tensors.cu_seqlens_q, &tensors.cu_seqlens_k}) {

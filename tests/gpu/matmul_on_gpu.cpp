@@ -66,7 +66,7 @@ class MatmulCaseOnGpu : public ::testing::Test {
 };
 
 bool takes(const MatmulKernel& card, const MatmulCase& c) {
-  MatmulData data(c);
+  MatmulData data(c, kUnfilled);
   MatmulTensors tensors = data.tensors();
   const bool c_is_d = tensors.c.present() && tensors.c.data == tensors.d.data;
   std::uintptr_t place = 0;  // far apart, and as aligned as device memory: no data is read here

@@ -149,7 +149,7 @@ CaseData::CaseData(const AttentionCase& c, std::uint32_t seed) : description(c),
   k = make_tensor(c, rows_k, c.num_heads_kv, c.head_dim, kGuard);
   v = make_tensor(c, rows_k, c.num_heads_kv, dim_v, kGuard);
   o = make_tensor(c, rows_q, c.num_heads_q, dim_v, kPattern);
-  fill_inputs(*this, seed);
+  if (seed != kUnfilled) fill_inputs(*this, seed);
   if (c.lse) {
     const std::int64_t sequences = packed ? 1 : c.batch;
     lse.bytes.assign(static_cast<std::size_t>(sequences * c.num_heads_q * rows_q) * 4 + 2 * kGuardBytes, kGuard);

@@ -16,6 +16,9 @@ inline constexpr std::size_t kGuardBytes = 256;
 inline constexpr auto kGuard = std::byte{0xff};    // NaN in every floating format
 inline constexpr auto kPattern = std::byte{0xa5};  // what outputs hold before the call
 
+/// As seed of a case: shapes alone are asked for, inputs hold no numbers in particular. Numbers take most of the time.
+inline constexpr std::uint32_t kUnfilled = 0;
+
 /// Bytes that a tensor view points into, with a guard of NaN (0xff bytes) before and after.
 struct HostTensor {
   std::vector<std::byte> bytes;

@@ -58,9 +58,10 @@ void for_each_element(const TensorView& t, Visit visit) {
 class Filler {
  public:
   Filler(const MatmulCase& c, std::uint32_t seed)
-      : kind_(c.fill), tiny_(c.dtype == DType::kBF16 ? 1e-18 : 1e-20), generator_(seed) {}
+      : kind_(c.fill), tiny_(c.dtype == DType::kBF16 ? 1e-18 : 1e-20), fills_(seed != kUnfilled), generator_(seed) {}
 
   void fill(HostTensor& t, double scale = 1.0) {
+    if (!fills_) return;
     for_each_element(t.view, [&](std::int64_t at, std::int64_t) { store(t, at, scale * next()); });
   }
 
@@ -75,6 +76,7 @@ class Filler {
   }
   MatmulFill kind_;
   double tiny_;  // products of bf16 may count denormal sums as 0 (docs/numerics.md): theirs stay above
+  bool fills_;
   std::mt19937 generator_;
   std::normal_distribution<double> normal_;
 };
