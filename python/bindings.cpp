@@ -9,6 +9,7 @@
 #include "python/arrays.h"
 #include "python/attention.h"
 #include "python/errors.h"
+#include "python/jax.h"
 #include "python/matmul.h"
 
 namespace nb = nanobind;
@@ -79,6 +80,10 @@ PyObject* call_verdict(PyObject*, PyObject* const* a, Py_ssize_t count) {
                  [&] { return verdict(call_arguments(a), a[17], a[18], nb::cast<std::int64_t>(nb::handle(a[19]))); });
 }
 
+PyObject* call_jax_options(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  return guarded(count, kCallArguments, [&] { return jax_options(call_arguments(a)); });
+}
+
 /// The first 9 arguments of the functions on matrices: a, b, c, bias, then fovea._matmul's options in order.
 constexpr Py_ssize_t kMatmulArguments = 9;
 MatmulArguments matmul_arguments(PyObject* const* a) { return {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]}; }
@@ -129,6 +134,8 @@ NB_MODULE(_core, m) {
   add<call_matmul_plain>(m, "matmul_plain");
   add<call_explain_matmul>(m, "explain_matmul");
   add<call_matmul_verdict>(m, "matmul_verdict");
+  add<call_jax_options>(m, "jax_options");
+  m.attr("jax_attention") = jax_attention();
   m.def("info", &info, nb::arg("json"));
   m.attr("version") = fovea::version();
 }
