@@ -54,6 +54,9 @@ struct AttentionArgs {
   int head_dim_v = 0;
   float softmax_scale = 1.0f;
   float softcap = 0.0f;
+  /// GPU kernels, causal: row groups (heads of all sequences) that are worked off together, longest tiles first, so
+  /// that short tiles fill the end and what they read again is still in L2.
+  int section_heads = 1;
 };
 
 /// One sequence of the batch: where its rows begin and how many there are.

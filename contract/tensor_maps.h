@@ -14,9 +14,6 @@ struct alignas(128) TensorMap {
 /// 128 bytes. Columns past head_dim and rows past the tensor arrive as zeros.
 struct ForwardSm90Args {
   TensorMap q, k, v;
-  /// Causal: row groups (heads of all sequences) that are worked off together, longest tiles first, so that what they
-  /// read again is still in L2.
-  int section_heads = 1;
   /// Two counters, zero before and after every launch: tiles that blocks have taken beyond their first, and blocks that
   /// found no more. Null where every block has one tile.
   unsigned* tiles_taken = nullptr;

@@ -12,7 +12,6 @@
 // Registers per thread (NVRTC 13.0): 232 and 40 for those that load with two warpgroups, 160 and 32 with
 // three, 216 and 40 for one beside another block. Shared memory: d = 64 112 to 129 KiB, d = 128 193 KiB, d = 256 193 to
 // 225 KiB; one block per SM, two for short calls up to d = 128.
-// Spills: attention_forward_sm90 | sm_90a | .block_q = 192 | 32 bytes | three warpgroups have 160 registers each
 #pragma once
 
 #include "kernels/attention/forward_sm90_load.cuh"
@@ -46,7 +45,7 @@ struct UseSm90 {
   const float scale_log2;
   RingPlace<Shared::kWorks> work_at;
   RingPlace<config.q_stages> q_at;
-  RingPlace<config.stages> k_at, v_at;
+  RingPlace<config.stages> k_at;  // the values one block behind
   float s[1][kKeyTiles][4];
   float o[1][kValueTiles][4];
   unsigned p[config.block_k / 4];
@@ -62,6 +61,7 @@ struct UseSm90 {
         scale_log2(config.has_softcap ? 1.0f : fmaxf(fabsf(shared.args.softmax_scale) * kLog2E, 1.2e-38f)) {}
 
   __device__ int row(int r) const { return 64 * warpgroup + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4 + 8 * r; }
+  __device__ auto v_at() const { return k_at.previous(); }
   __device__ auto flat_s() -> float (&)[config.block_k / 2] {
     return reinterpret_cast<float(&)[config.block_k / 2]>(s);
   }
@@ -84,7 +84,7 @@ struct UseSm90 {
   }
   __device__ void start_pv() {
     wgmma_fence();
-    const Descriptor v = KeyPanels::by_columns(shared.value(v_at.slot()));
+    const Descriptor v = KeyPanels::by_columns(shared.value(v_at().slot()));
 #pragma unroll
     for (int i = 0; i < config.block_k / 16; ++i)
       ProductPv::add_transposed(flat_o(), p + 4 * i, v + KeyPanels::rows_depth(i));
@@ -165,13 +165,12 @@ struct UseSm90 {
     shared.keys().wait_full(k_at);
     wait_turn();
     start_qk();
-    shared.values().wait_full(v_at);
+    shared.values().wait_full(v_at());
     start_pv();
     pass_turn();
     wgmma_wait_group<1>();
     after_wait(flat_s());
     shared.keys().release(k_at);
-    k_at.advance();
     if (is_last) release_query();
     edit_scores(key_first);
     float largest[1][2], factor[1][2];
@@ -181,19 +180,19 @@ struct UseSm90 {
     wgmma_wait_group<0>();
     after_wait(flat_o());
     after_wait(p);
-    shared.values().release(v_at);
-    v_at.advance();
+    shared.values().release(v_at());
+    k_at.advance();
     pack_weights();
     if (grows) softmax.rescale(o, factor);
   }
 
   /// Zeros over the rows of the next v from `row` on. Every warpgroup does it for itself, before its product.
   __device__ void clean_values(int row) const {
-    shared.values().wait_full(v_at);
+    shared.values().wait_full(v_at());
     constexpr int kChunks = 8 * Shared::kValuePanels;
     for (int i = threadIdx.x % 128; i < (config.block_k - row) * kChunks; i += 128) {
       const int chunk = i % kChunks;
-      const unsigned at = shared.value(v_at.slot()) + chunk / 8 * KeyPanels::kPanelBytes + (row + i / kChunks) * 128;
+      const unsigned at = shared.value(v_at().slot()) + chunk / 8 * KeyPanels::kPanelBytes + (row + i / kChunks) * 128;
       *static_cast<uint4*>(__cvta_shared_to_generic(at + chunk % 8 * 16)) = make_uint4(0, 0, 0, 0);
     }
     fence_proxy_async();
@@ -235,20 +234,19 @@ struct UseSm90 {
         shared.queries().wait_full(q_at);
         shared.keys().wait_full(k_at);
       }
-      shared.values().wait_full(v_at);
+      shared.values().wait_full(v_at());
       wait_turn();
       start_pv();
       start_qk();  // of the next tile; after the last one of whatever is there, unused
       pass_turn();
       wgmma_wait_group<1>();
       after_wait(flat_o());
-      shared.values().release(v_at);
-      v_at.advance();
+      shared.values().release(v_at());
       const bool is_finite = all_finite();
       store(*work);
       wgmma_wait_group<0>();
       after_wait(flat_s());
-      if (__any_sync(kWholeWarp, !is_finite)) store_row_by_row(*work);
+      if (__any_sync(kWholeWarp, !is_finite)) RowByRow<config>{args, *work}.store(row(0) - threadIdx.x % 32 / 4);
       shared.works().release(done);
       work = next;
     }
@@ -334,32 +332,6 @@ struct UseSm90 {
       const int column = 8 * n + 2 * (threadIdx.x % 4);
       if (column < args.head_dim_v) {
         *reinterpret_cast<float2*>(to + column) = make_float2(o[0][n][2 * r], o[0][n][2 * r + 1]);
-      }
-    }
-  }
-
-  /// The warp's rows once more, with v looked at one by one.
-  __device__ void store_row_by_row(const Work& work) {
-    const RowByRow<config> direct = {args, work};
-#pragma unroll
-    for (int i = 0; i < config.head_dim_v / 2; ++i) flat_o()[i] = 0.0f;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) direct.attend(row(r), r, o, softmax);
-    __syncwarp();
-    normalize(work);
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      if (row(r) >= work.rows) continue;
-      if constexpr (config.is_split) {
-        store_partial_row(work, r);
-      } else {
-        auto* to = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row(r));
-#pragma unroll
-        for (int n = 0; n < kValueTiles; ++n) {
-          const int column = 8 * n + 2 * (threadIdx.x % 4);
-          if (column >= args.head_dim_v) continue;
-          *reinterpret_cast<unsigned*>(to + column) = pack<config.dtype>(o[0][n][2 * r], o[0][n][2 * r + 1]);
-        }
       }
     }
   }

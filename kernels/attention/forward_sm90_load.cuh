@@ -115,7 +115,7 @@ struct LoadSm90 {
     for (unsigned tile = blockIdx.x; tile < tiles; tile = take_tile(tile)) {
       Work& work = shared.work(at.slot());
       __syncwarp();  // all have read what was there
-      if (threadIdx.x % 32 == 0) work = find_forward_work<config>(shared.args, tile, rows, more.section_heads);
+      if (threadIdx.x % 32 == 0) work = find_forward_work<config>(shared.args, tile, rows);
       __syncwarp();
       if (work.rows <= 0) continue;
       if (work.keys.empty()) {

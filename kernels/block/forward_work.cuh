@@ -91,23 +91,10 @@ __device__ inline ForwardWork<config.packs_heads> forward_work_at(const Attentio
   return work;
 }
 
-/// Heads of the batch whose tiles run longest first together. Wide heads: as many as have their keys and values in L2
-/// at once, since many short sequences would else be read again for every tile of rows (d = 256, seqlen 512: 7 %).
-/// With narrow ones the longer tail costs more than the reads (d = 128: 3 to 4 %).
-template <AttentionConfig config>
-__device__ inline unsigned sequences_together(const AttentionArgs& args, unsigned heads) {
-  if constexpr (config.head_dim_qk + config.head_dim_v <= 256) return heads * args.batch;
-  constexpr Int64 kBytes = 16 << 20;  // of 50 MB on an H200: 32 MiB is within 1 %, 8 MiB up to 8 % slower
-  const Int64 of_kv_head =
-      static_cast<Int64>(args.kv.seqlen) * (config.head_dim_qk + config.head_dim_v) * size_bytes(config.dtype);
-  const Int64 kv_heads = max_of(Int64{1}, kBytes / max_of(Int64{1}, of_kv_head));
-  return static_cast<unsigned>(min_of(Int64{heads} * args.batch, kv_heads * heads / args.num_heads_kv));
-}
-
-/// rows: per tile. section: heads of all sequences that causal tiles are ordered over, 0: as above.
+/// rows: per tile.
 template <AttentionConfig config>
 __device__ inline ForwardWork<config.packs_heads> find_forward_work(const AttentionArgs& args, unsigned block,
-                                                                    int rows = config.block_q, unsigned section = 0) {
+                                                                    int rows = config.block_q) {
   const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
   const int group = config.packs_heads ? heads_per_kv : 1;
   const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
@@ -121,9 +108,8 @@ __device__ inline ForwardWork<config.packs_heads> find_forward_work(const Attent
   }
   if constexpr (config.mask == MaskKind::kCausal) {  // longest tiles first, over many heads: short ones fill the tail
     const unsigned all = static_cast<unsigned>(heads) * args.batch;
-    if (section == 0) section = sequences_together<config>(args, static_cast<unsigned>(heads));
-    const unsigned first = block / (tiles * section) * section;
-    section = min_of(section, all - first);
+    const unsigned first = block / (tiles * args.section_heads) * args.section_heads;
+    const unsigned section = min_of(static_cast<unsigned>(args.section_heads), all - first);
     block -= first * tiles;
     place.tile = static_cast<int>(tiles - 1 - block / section);
     block = first + block % section;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attention of a warp's 16 rows straight from global memory, for tiles whose o came out non-finite: 0 * inf in a
-// product lets infinities and NaNs of v reach rows that may not see them. Slow, exact, and only for such tiles.
-// Accumulators are laid out as those of products: lane l holds rows l / 4 and l / 4 + 8.
+// Attention of a warp's rows straight from global memory to o, for tiles whose o came out non-finite: 0 * inf in a
+// product lets infinities and NaNs of v reach rows that may not see them. Slow, exact, small, and only for such tiles.
+// A lane has one of 32 keys, and every 32nd column of o.
 #pragma once
 
 #include "kernels/block/forward_work.cuh"
@@ -12,71 +12,89 @@ namespace fovea {
 
 template <AttentionConfig config>
 struct RowByRow {
+  static constexpr int kColumns = ceil_div(config.head_dim_v, 32);  // of a lane
+
   const AttentionArgs& args;
   const ForwardWork<config.packs_heads>& work;
-
-  __device__ static float quad_sum(float x) {
-    const unsigned quad = 0xfu << (threadIdx.x % 32 & ~3u);  // the rows of other lanes have other lengths
-    x += __shfl_xor_sync(quad, x, 1);
-    return x + __shfl_xor_sync(quad, x, 2);
-  }
 
   /// The score of a key times log2(e).
   __device__ float score(const unsigned short* q, const unsigned short* k) const {
     float s = 0.0f;
 #pragma unroll 1
-    for (int column = 2 * (threadIdx.x % 4); column < args.head_dim_qk; column += 8) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        s = fmaf(to_float<config.dtype>(q[column + e]), to_float<config.dtype>(k[column + e]), s);
-      }
+    for (int i = 0; i < args.head_dim_qk; ++i) {
+      s = fmaf(to_float<config.dtype>(q[i]), to_float<config.dtype>(k[i]), s);
     }
-    s = quad_sum(s) * args.softmax_scale;
+    s *= args.softmax_scale;
     if constexpr (config.has_softcap) s = args.softcap * tanhf(s / args.softcap);
     return s * kLog2E;
   }
 
-  /// Row `row` of the tile, which this quad holds as row r of its accumulators.
-  template <int value_tiles>
-  __device__ void attend(int row, int r, float (&o)[1][value_tiles][4], OnlineSoftmax<1>& softmax) const {
-    const int query = work.query(row);
+  /// o and the lse of rows first to first + 15 of the tile. By all lanes.
+  __device__ void store(int first) const {
+    __syncwarp();  // what other lanes stored there comes first
+#pragma unroll 1
+    for (int row = first; row < min_of(first + 16, work.rows); ++row) store_row(row);
+  }
+
+  __device__ void store_row(int row) const {
+    const int lane = threadIdx.x % 32, query = work.query(row);
     KeyInterval seen = {0, 0};
-    if (row < work.rows && query < work.sequence.seqlen_q) seen = visible_keys<config.mask>(work.mask, query);
+    if (query < work.sequence.seqlen_q) seen = visible_keys<config.mask>(work.mask, query);
+    const int end = min_of(seen.end, work.keys.end);
     const auto* q = static_cast<const unsigned short*>(args.query.q) + work.query_offset(args.query, row);
     const auto* k = static_cast<const unsigned short*>(args.kv.k) + work.batch * args.kv.k_stride_batch +
                     work.head_kv * args.kv.k_stride_head + work.sequence.k_first * args.kv.k_stride_row;
     const auto* v = static_cast<const unsigned short*>(args.kv.v) + work.batch * args.kv.v_stride_batch +
                     work.head_kv * args.kv.v_stride_head + work.sequence.k_first * args.kv.v_stride_row;
+    float o[kColumns] = {};
     float largest = OnlineSoftmax<1>::kLowest, sum = 0.0f;
 #pragma unroll 1
-    for (int key = max_of(seen.begin, work.keys.begin); key < min_of(seen.end, work.keys.end); ++key) {
-      const float s = score(q, k + key * args.kv.k_stride_row);
-      if (s > largest) {
-        const float factor = fmaxf(ex2_approx(largest - s), 0x1p-126f);
-        largest = s;
-        sum *= factor;
+    for (int block = max_of(seen.begin, work.keys.begin); block < end; block += 32) {
+      const int key = block + lane;
+      const float s = key < end ? score(q, k + key * args.kv.k_stride_row) : -__int_as_float(0x7f800000);
+      const float raised = fmaxf(largest, lanes_max<32>(s));
+      const float factor = fmaxf(ex2_approx(largest - raised), 0x1p-126f);  // never 0: an infinite o stays infinite
+      largest = raised;
+      const float weight = key < end ? ex2_approx(s - largest) : 0.0f;
+      sum = sum * factor + weight;
 #pragma unroll
-        for (int n = 0; n < value_tiles; ++n) {
-#pragma unroll
-          for (int e = 0; e < 2; ++e) o[0][n][2 * r + e] *= factor;
-        }
-      }
-      const float weight = ex2_approx(s - largest);
-      sum += weight;
-#pragma unroll
-      for (int n = 0; n < value_tiles; ++n) {
-        const int column = 8 * n + 2 * (threadIdx.x % 4);
-        if (column >= args.head_dim_v) continue;
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const auto x = v[key * args.kv.v_stride_row + column + e];
-          const float value = to_float<config.dtype>(x);
-          o[0][n][2 * r + e] += non_finite<config.dtype>(x) ? value : weight * value;
-        }
+      for (int c = 0; c < kColumns; ++c) o[c] *= factor;
+#pragma unroll 1
+      for (int i = 0; i < min_of(32, end - block); ++i) {
+        add(o, __shfl_sync(kWholeWarp, weight, i), v + (block + i) * args.kv.v_stride_row);
       }
     }
-    softmax.max_log2[0][r] = largest;
-    softmax.sum[0][r] = 0.25f * sum;  // the four lanes are added up later
+    finish(row, o, largest, lanes_sum<32>(sum));
+  }
+
+  __device__ void add(float (&o)[kColumns], float weight, const unsigned short* v) const {
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      const int column = threadIdx.x % 32 + 32 * c;
+      if (column >= args.head_dim_v) continue;
+      const float value = to_float<config.dtype>(v[column]);
+      o[c] += non_finite<config.dtype>(v[column]) ? value : weight * value;
+    }
+  }
+
+  /// A row that sees nothing becomes zeros, with an lse of -inf.
+  __device__ void finish(int row, const float (&o)[kColumns], float largest, float sum) const {
+    const bool empty = sum == 0.0f;
+    if ((config.has_lse || config.is_split) && threadIdx.x % 32 == 0) {
+      work.template store_lse<config>(args, row, empty ? -__int_as_float(0x7f800000) : kLn2 * largest + logf(sum));
+    }
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      const int column = threadIdx.x % 32 + 32 * c;
+      if (column >= args.head_dim_v) continue;
+      const float x = empty ? 0.0f : o[c] * rcp_approx(sum);
+      if constexpr (config.is_split) {
+        args.split.partial_o[work.partial_row(args, row) * args.head_dim_v + column] = x;
+      } else {
+        auto* to = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row);
+        to[column] = from_float<config.dtype>(x);
+      }
+    }
   }
 };
 

@@ -14,6 +14,7 @@ struct RingPlace {
   __device__ int slot() const { return count % stages; }
   __device__ unsigned phase() const { return count / stages % 2; }
   __device__ void advance() { ++count; }
+  __device__ RingPlace previous() const { return {count - 1}; }
 };
 
 template <int stages>
@@ -28,6 +29,7 @@ struct RingPlace<stages, false> {
       lap ^= 1;
     }
   }
+  __device__ RingPlace previous() const { return at == 0 ? RingPlace{stages - 1, lap ^ 1} : RingPlace{at - 1, lap}; }
 };
 
 /// The barriers of a ring at a shared-memory address: all "full", then all "empty"; 16 * stages bytes.

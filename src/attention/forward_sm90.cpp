@@ -51,6 +51,7 @@ std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, i
 }
 
 constexpr std::int64_t kFewBytes = 64 << 20;
+constexpr std::int64_t kSectionBytes = 32 << 20;
 
 /// Up to 64 rows per kv head.
 bool is_short(const AttentionProblem& problem) {
@@ -176,16 +177,6 @@ AttentionPlan prepare(Runtime& runtime, const AttentionProblem&, const DeviceInf
   return prepare_gpu_forward(runtime, kKernel, device, checked(config));
 }
 
-/// Row groups whose keys and values together take a part of L2.
-int section_heads(const AttentionProblem& problem, const AttentionConfig& config) {
-  constexpr std::int64_t kBytes = 32 << 20;
-  const std::int64_t head_bytes =
-      2 * static_cast<std::int64_t>(problem.seqlen_k) * (problem.head_dim_qk + problem.head_dim_v);
-  const std::int64_t heads_per_kv = config.packs_heads ? 1 : problem.num_heads_q / problem.num_heads_kv;
-  return static_cast<int>(std::clamp<std::int64_t>(kBytes / std::max<std::int64_t>(head_bytes, 1), 1, 1 << 16) *
-                          heads_per_kv);
-}
-
 /// A dimension of one element may have any stride, which the copy engine need not be able to take.
 std::int64_t stride_bytes(std::int64_t extent, Int64 stride) { return extent > 1 ? stride * 2 : 16; }
 
@@ -230,7 +221,7 @@ TensorMap key_value_map(const cuda::Driver& driver, const AttentionProblem& p, c
                 config.dtype);
 }
 
-void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& problem, const AttentionArgs& args,
+void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& problem, const AttentionArgs& given,
          Stream stream) {
   const auto& loaded = *static_cast<const LoadedForward*>(plan.state.get());
   const AttentionConfig& config = plan.config;
@@ -238,13 +229,15 @@ void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& pr
   const std::int64_t tiles = count_tiles(problem, config) * splits;
   if (tiles == 0) return;
   constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
+  AttentionArgs args = given;
+  args.section_heads = section_heads(problem, config, kSectionBytes);
   const std::int64_t rows = args.query.cu_seqlens ? std::max(problem.total_q, problem.total_k) : 0;
   check(tiles <= kMost && rows <= kMost, ErrorCode::kUnsupported, "q",
         "the call has {} tiles and {} packed rows, at most {} are counted; split the batch", tiles, rows, kMost);
   const cuda::Driver& driver = *loaded.forward->device.driver;
   const cuda::ScopedContext scope(loaded.forward->device);  // the driver encodes in a context only
   ForwardSm90Args more = {query_map(driver, problem, args, config), key_value_map(driver, problem, args, config, false),
-                          key_value_map(driver, problem, args, config, true), section_heads(problem, config)};
+                          key_value_map(driver, problem, args, config, true)};
   const cuda::LaunchConfig grid = {
       .blocks = std::min<std::int64_t>(tiles, std::int64_t{loaded.num_sms} * config.blocks_per_sm),
       .threads = plan.launch.threads_per_block,

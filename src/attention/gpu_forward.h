@@ -52,6 +52,9 @@ AttentionPlan prepare_gpu_forward(Runtime& runtime, const GpuForward& kernel, co
 /// The query heads that share the rows of a tile: 1 unless packed.
 int group_of(const AttentionProblem& problem, const AttentionConfig& config);
 
+/// AttentionArgs::section_heads: as many as have their keys and values in `bytes` of L2 at once.
+int section_heads(const AttentionProblem& problem, const AttentionConfig& config, std::int64_t bytes);
+
 /// Calls launch_forward(args) with the partial results' places filled in, and merges them.
 void run_split(Runtime& runtime, const LoadedForward& loaded, int splits, const AttentionProblem& problem,
                const AttentionArgs& args, Stream stream,
