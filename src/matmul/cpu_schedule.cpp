@@ -23,6 +23,11 @@ const void* element_at(const void* data, Int64 index, DType dtype) {
   return static_cast<const char*>(data) + index * size_bytes(dtype);
 }
 
+/// True if rows of a and columns of b are multiplied where they lie.
+bool takes_lines(const MatmulArgs& args, const MatmulConfig& config) {
+  return !config.packs_a && !config.packs_b && args.a.stride_col == 1 && args.b.stride_row == 1;
+}
+
 /// One call, cut into blocks.
 class Product {
  public:
@@ -166,6 +171,12 @@ void Product::multiply_step(MatmulBlock block, int batch, int step, const char* 
     kernels_.multiply(block);
     return;
   }
+  if (takes_lines(args_, config_)) {
+    block.b = b.data;
+    block.b_stride = b.stride_line;
+    kernels_.multiply_lines(block);
+    return;
+  }
   // Whole panels from the caller's rows; what is left of the columns through a panel, which has zeros behind them.
   const int whole = block.n / kernels_.tile_columns * kernels_.tile_columns, rest = block.n - whole;
   block.b = b.data;
@@ -284,7 +295,7 @@ void run_cpu_matmul(cpu::ThreadPool& pool, const cpu::MatmulKernels& kernels, co
                     const MatmulConfig& planned) {
   if (args.batch == 0 || args.m == 0 || args.n == 0) return;
   MatmulConfig config = planned;
-  if (args.k % kernels.depth != 0) config.packs_a = true;  // half a pair
+  if (args.k % kernels.depth != 0 && !takes_lines(args, config)) config.packs_a = true;  // half a pair
   const Product product(kernels, args, config);
   if (product.ahead_a_bytes() + product.ahead_b_bytes() <= kAheadBytes) {
     run_product(pool, product, useful_threads(args, pool.num_threads()));

@@ -20,6 +20,10 @@ FOVEA_WORD void store_result(T* p, Vec x) {
 #include "cpu/kernels/matmul_ahead.inc"
 #include "cpu/kernels/matmul_finish.inc"
 //
+#include "cpu/kernels/matmul_dot_bf16.inc"
+//
+#include "cpu/kernels/matmul_dot.inc"
+//
 #include "cpu/kernels/amx_multiply.inc"
 //
 #include "cpu/kernels/amx_matmul.inc"

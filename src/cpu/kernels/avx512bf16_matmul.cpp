@@ -30,10 +30,24 @@ FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) {
 //
 #include "cpu/kernels/matmul_ahead.inc"
 #include "cpu/kernels/matmul_tile.inc"
+//
+#include "cpu/kernels/matmul_dot_bf16.inc"
+//
+#include "cpu/kernels/matmul_dot.inc"
 
-constexpr MatmulKernels kPairs = {
-    "avx512bf16",      "bf16 pairs",         kRows,   kColumns, 2, 2, kBlockK, true, false,
-    pack_pairs<kRows>, pack_pairs<kColumns>, multiply};
+constexpr MatmulKernels kPairs = {"avx512bf16",
+                                  "bf16 pairs",
+                                  kRows,
+                                  kColumns,
+                                  2,
+                                  2,
+                                  kBlockK,
+                                  true,
+                                  false,
+                                  pack_pairs<kRows>,
+                                  pack_pairs<kColumns>,
+                                  multiply,
+                                  multiply_lines<Bfloat16>};
 
 }  // namespace
 

@@ -7,6 +7,7 @@ namespace fovea::cpu::baseline {
 namespace {
 
 constexpr int kRows = 4, kVectors = 2, kUnroll = 1, kBlockK = 512;
+constexpr int kDotSums = 8;
 constexpr int kStepBytes = 4, kElementBytes = 4;  // panels of fp32, whatever the elements are
 
 template <typename T>
@@ -21,11 +22,26 @@ FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) { return fma(a, b, sum); }
 //
 #include "cpu/kernels/matmul_ahead.inc"
 #include "cpu/kernels/matmul_tile.inc"
+//
+#include "cpu/kernels/matmul_dot_fp32.inc"
+//
+#include "cpu/kernels/matmul_dot.inc"
 
 template <typename T>
 constexpr MatmulKernels table(bool takes_rows) {
-  return {"baseline", "fp32",     kRows,          kColumns,          1,       4, kBlockK,
-          takes_rows, takes_rows, pack<T, kRows>, pack<T, kColumns>, multiply};
+  return {"baseline",
+          "fp32",
+          kRows,
+          kColumns,
+          1,
+          4,
+          kBlockK,
+          takes_rows,
+          takes_rows,
+          pack<T, kRows>,
+          pack<T, kColumns>,
+          multiply,
+          multiply_lines<T>};
 }
 constexpr MatmulKernels kF32 = table<float>(true), kF16 = table<Half>(false), kBF16 = table<Bfloat16>(false);
 

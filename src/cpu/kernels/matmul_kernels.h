@@ -62,6 +62,8 @@ struct MatmulKernels {
   void (*pack_a)(const MatmulLines& lines, void* to);
   void (*pack_b)(const MatmulLines& lines, void* to);
   void (*multiply)(const MatmulBlock& block);
+  /// For few rows: a's rows and b's columns where they lie, k contiguous in both; b_stride counts between columns.
+  void (*multiply_lines)(const MatmulBlock& block);
 
   Int64 packed_a_bytes(int lines, int k) const { return packed_bytes(lines, k, tile_rows); }
   Int64 packed_b_bytes(int lines, int k) const { return packed_bytes(lines, k, tile_columns); }
