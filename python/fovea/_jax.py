@@ -13,7 +13,7 @@ import numpy as np
 from fovea import _core, _numpy
 from fovea._frameworks import lengths, lse_shape
 from fovea._options import Options
-from fovea.errors import InvalidType, Unsupported, with_field
+from fovea.errors import InvalidArgument, InvalidType, Unsupported, with_field
 
 _ALIGNMENT = 64  # JAX takes memory over only if it is aligned so
 
@@ -29,6 +29,11 @@ def native(name: str, array, copies: list) -> np.ndarray:
         )
     if not isinstance(array, jax.Array):
         raise with_field(InvalidType(f"{name} is a {type(array).__name__}, must be a jax.Array"), name)
+    if array.is_deleted():
+        raise with_field(
+            InvalidArgument(f"{name} was deleted, perhaps donated to a compiled program; pass an array that lives"),
+            name,
+        )
     platform = next(iter(array.devices())).platform
     if platform != "cpu":
         raise with_field(

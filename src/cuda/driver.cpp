@@ -2,6 +2,9 @@
 #include "cuda/driver.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+
+#include <atomic>
 
 #include "base/check.h"
 
@@ -93,6 +96,17 @@ void resolve_memory_and_kernels(DriverApi& api, Resolver& resolve) {
 
 #undef FOVEA_RESOLVE
 
+// A child of fork() inherits contexts that CUDA does not serve there: it answers with errors that tell nothing of it.
+std::atomic<bool> was_forked{false};
+constexpr const char* kForked =
+    "this process was forked after CUDA was initialised, and CUDA does not work in such a child: start workers by "
+    "spawn (multiprocessing.get_context(\"spawn\")), or fork before the first call on a GPU";
+
+void watch_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { was_forked = true; });
+  check(registered == 0, ErrorCode::kInternal, "", "pthread_atfork failed with {}", registered);
+}
+
 std::string too_old(int version, std::string_view missing) {
   return fmt::format(
       "the NVIDIA driver is too old: it knows CUDA {}.{}{}{}, Fovea needs 12.0 (driver 525 or newer); update the "
@@ -107,6 +121,7 @@ std::string start(Driver& driver) {
     return "the NVIDIA driver finds no GPU (CUDA_ERROR_NO_DEVICE); is CUDA_VISIBLE_DEVICES empty, or the device not "
            "passed into the container?";
   }
+  if (initialised == CUDA_ERROR_NOT_INITIALIZED) return kForked;
   if (initialised != CUDA_SUCCESS) {
     return fmt::format("the NVIDIA driver does not start: cuInit gives {}; nvidia-smi may tell more",
                        driver.describe(initialised));
@@ -114,6 +129,7 @@ std::string start(Driver& driver) {
   if (driver.api.cuDeviceGetCount(&driver.num_devices) != CUDA_SUCCESS || driver.num_devices == 0) {
     return "the NVIDIA driver lists no GPU; is CUDA_VISIBLE_DEVICES empty?";
   }
+  watch_forks();
   return {};
 }
 
@@ -171,6 +187,7 @@ std::string Driver::describe(CUresult result) const {
 void Driver::raise(CUresult result, const char* call, std::string_view subject) const {
   std::string message =
       fmt::format("{}{}{} failed: {}", call, subject.empty() ? "" : " for ", subject, describe(result));
+  if (was_forked) fail(ErrorCode::kUnsupported, "", "{}; {}", message, kForked);
   if (is_sticky(result)) {
     message +=
         "; a kernel of this process (not necessarily Fovea's) failed earlier and poisoned the GPU context, so every "

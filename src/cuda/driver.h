@@ -21,8 +21,8 @@ struct Driver {
 
   bool present() const { return absence.empty(); }
 
-  /// Throws kCuda when result is not CUDA_SUCCESS. subject is what the call was about ("attention_forward_sm80 on GPU
-  /// 0").
+  /// Throws kCuda when result is not CUDA_SUCCESS, kUnsupported in a process forked after load_driver. subject is what
+  /// the call was about ("attention_forward_sm80 on GPU 0").
   void check(CUresult result, const char* call, std::string_view subject = {}) const {
     if (result != CUDA_SUCCESS) [[unlikely]]
       raise(result, call, subject);

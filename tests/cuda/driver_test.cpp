@@ -2,6 +2,8 @@
 #include "cuda/driver.h"
 
 #include <dlfcn.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <gtest/gtest.h>
 
@@ -71,6 +73,26 @@ TEST_F(DriverTest, an_old_driver_and_one_without_gpus_say_so) {
   expect_words(load_driver(FOVEA_FAKE_DRIVER).absence, {"no GPU", "CUDA_VISIBLE_DEVICES"});
   fake->init_result = 803;
   expect_words(load_driver(FOVEA_FAKE_DRIVER).absence, {"cuInit", "803"});
+  fake->init_result = CUDA_ERROR_NOT_INITIALIZED;  // what a child gets whose parent used CUDA
+  expect_words(load_driver(FOVEA_FAKE_DRIVER).absence, {"forked after CUDA", "spawn"});
+}
+
+TEST_F(DriverTest, a_forked_child_is_told_why_cuda_fails) {
+  Devices devices(FOVEA_FAKE_DRIVER);
+  const auto kernel = load_kernel(devices.context(0), {}, "toy");
+  fake->results["cuLaunchKernelEx"] = CUDA_ERROR_NOT_INITIALIZED;
+  const auto launch_here = [&] { launch(*kernel, {.blocks = 1, .threads = 32}, Stream{}, 0); };
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const std::string said = error_of(launch_here, ErrorCode::kUnsupported);
+    expect_words(said, {"cuLaunchKernelEx", "forked after CUDA", "spawn"});
+    _exit(HasFailure() ? 1 : 0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "status " << status;
+  EXPECT_EQ(error_of(launch_here, ErrorCode::kCuda).find("forked"), std::string::npos) << "the parent was not forked";
 }
 
 TEST_F(DriverTest, describes_a_device_with_the_features_of_its_generation) {

@@ -2,6 +2,7 @@
 """The drop-ins for PyTorch's SDPA, flash_attn and flash_attention_triton."""
 
 import inspect
+import types
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from conftest import assert_close, plain_attention
 
 from fovea.compat import flash_attention_triton, flash_attn
 from fovea.compat.torch_sdpa import scaled_dot_product_attention
+from fovea.compat.torch_varlen import varlen_attn
 
 torch.manual_seed(0)
 
@@ -95,6 +97,39 @@ def test_sdpa_compiles_whole():
     )
     expected = F.scaled_dot_product_attention(q, q, q, is_causal=True) + F.scaled_dot_product_attention(q, q, q, mask)
     assert_close(compiled(q), expected)
+
+
+def test_varlen_attn_is_pytorchs():
+    varlen = pytest.importorskip("torch.nn.attention.varlen", reason="this PyTorch has no varlen_attn")
+    theirs, ours = (inspect.signature(f).parameters for f in (varlen.varlen_attn, varlen_attn))
+    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
+        (p.name, p.kind, p.default) for p in theirs.values()
+    ]
+
+
+def test_varlen_attn_computes_each_sequence():
+    q, k, v = random(12, 4, 16), random(15, 2, 16), random(15, 2, 16)
+    cu_q, cu_k = torch.tensor([0, 5, 12], dtype=torch.int32), torch.tensor([0, 8, 15], dtype=torch.int32)
+    aux = types.SimpleNamespace(lse=True)
+    used = torch.tensor([8, 4], dtype=torch.int32)
+    for window, keywords in (((-1, -1), {}), ((-1, 0), {"seqused_k": used}), ((3, 1), {"scale": 0.3})):
+        o, lse = varlen_attn(q, k, v, cu_q, cu_k, 7, 8, return_aux=aux, window_size=window, enable_gqa=True, **keywords)
+        for b in range(2):
+            rows, past = slice(cu_q[b], cu_q[b + 1]), used[b] if "seqused_k" in keywords else cu_k[b + 1] - cu_k[b]
+            keys = slice(cu_k[b], cu_k[b] + past)
+            expected = plain_attention(
+                q[None, rows],
+                k[None, keys],
+                v[None, keys],
+                window=tuple(None if size < 0 else size for size in window),
+                softmax_scale=keywords.get("scale"),
+            )
+            assert_close(o[rows], expected[0][0])
+            assert_close(lse[:, rows], expected[1][0])
+    with pytest.raises(ValueError, match="enable_gqa"):
+        varlen_attn(q, k, v, cu_q, cu_k, 7, 8)
+    with pytest.raises(NotImplementedError, match="block_table"):
+        varlen_attn(q, k, v, cu_q, cu_k, 7, 8, enable_gqa=True, block_table=cu_q)
 
 
 FLASH_ARGUMENTS = [

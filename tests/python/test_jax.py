@@ -42,6 +42,14 @@ def test_results_are_taken_over_without_a_copy():
     assert_close(fovea.reference_attention(q, k, v), plain_attention(q, k, v)[0])
 
 
+def test_deleted_arrays_are_refused():
+    q, k, v = jax_inputs()
+    k.delete()
+    with pytest.raises(ValueError, match="k was deleted") as caught:
+        fovea.attention(q, k, v)
+    assert caught.value.field == "k"
+
+
 CALLS = [
     {},
     {"causal": True, "window": (4, None), "softcap": 2.0},

@@ -252,6 +252,41 @@ def test_outputs_given_by_the_caller():
         fovea.attention(q.requires_grad_(), k, v, out=o)
 
 
+def allocations(call):
+    """Blocks of memory that PyTorch allocates during call, and what call returns."""
+    with torch.profiler.profile(profile_memory=True) as profile:
+        kept = call()
+    events = profile.profiler.kineto_results.events()
+    return sum(event.name() == "[memory]" and event.nbytes() > 0 for event in events), kept
+
+
+def test_nothing_is_allocated_but_the_outputs():
+    q, k, v = tensors()
+    assert allocations(lambda: q.clone())[0] == 1
+    assert allocations(lambda: fovea.attention(q, k, v))[0] == 1
+    assert allocations(lambda: fovea.attention(q, k, v, return_lse=True))[0] == 2
+    packed = torch.randn(2, 9, 3, 4, 16)
+    assert allocations(lambda: fovea.attention(*packed.unbind(2)))[0] == 1
+    heads_first = torch.randn(2, 4, 9, 16).transpose(1, 2)
+    assert allocations(lambda: fovea.attention(heads_first, k, v))[0] == 1
+    o, lse = torch.empty_like(q), torch.empty(2, 4, 9)
+    assert allocations(lambda: fovea.attention(q, k, v, out=o, lse_out=lse, return_lse=True))[0] == 0
+    a, b = torch.randn(6, 8), torch.randn(5, 8)
+    assert allocations(lambda: fovea.matmul(a, b.mT))[0] == 1
+    d = torch.empty(6, 5)
+    assert allocations(lambda: fovea.matmul(a, b.mT, out=d))[0] == 0
+
+
+def test_drop_ins_copy_nothing_that_lies_in_rows():
+    from fovea.compat import flash_attn
+    from fovea.compat.torch_sdpa import scaled_dot_product_attention
+
+    qkv = torch.randn(2, 9, 3, 4, 16)
+    assert allocations(lambda: flash_attn.flash_attn_qkvpacked_func(qkv))[0] == 2  # o, lse
+    q, k, v = (x.transpose(1, 2) for x in qkv.unbind(2))
+    assert allocations(lambda: scaled_dot_product_attention(q, k, v, is_causal=True))[0] == 1
+
+
 def test_modules_parameters_are_taken():
     q, k, v = (torch.nn.Parameter(x) for x in tensors())
     fovea.attention(q, k, v).sum().backward()

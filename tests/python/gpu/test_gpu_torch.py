@@ -171,7 +171,7 @@ def test_a_forked_child_is_refused_not_hung():
     process.start()
     said = queue.get(timeout=60)
     process.join(60)
-    assert "Error" in said
+    assert "fork" in said and "spawn" in said, said  # PyTorch's words, or ours
 
 
 def test_drop_ins_run_on_the_gpu():
