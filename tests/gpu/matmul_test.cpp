@@ -47,15 +47,20 @@ void run_all_tiles(const MatmulCase& c, const char* kernel) {
   }
 }
 
+/// Whether the card multiplies this dtype on this GPU.
+bool multiplies(const MatmulKernel& card, DType dtype) {
+  if (card.name == "matmul_fp32") return true;
+  if (card.name == "matmul_sm80") return dtype == DType::kF16 || (dtype == DType::kBF16 && gpu().info().has_bf16_mma);
+  return card.name == "matmul_sm90" && dtype != DType::kF32 && gpu().info().has_wgmma;
+}
+
 class TileCases : public ::testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(Dtypes, TileCases, ::testing::Values(DType::kF16, DType::kBF16, DType::kF32),
                          [](const auto& p) { return name_of(p.param); });
 
 TEST_P(TileCases, gives_the_right_product_in_every_layout) {
   for (const MatmulKernel* card : matmul_kernels()) {
-    const bool is_sm90 = card->name == "matmul_sm90";
-    if (card->name == "matmul_cpu" || (is_sm90 && (GetParam() == DType::kF32 || !gpu().info().has_wgmma))) continue;
-    if (card->name == "matmul_sm80" && GetParam() == DType::kF32) continue;
+    if (!multiplies(*card, GetParam())) continue;
     for (const Order a : {Order::kRows, Order::kColumns}) {
       for (const Order b : {Order::kRows, Order::kColumns}) {
         for (const Order d : {Order::kRows, Order::kColumns}) {
@@ -72,18 +77,14 @@ TEST_P(TileCases, gives_the_right_product_in_every_layout) {
 
 TEST_P(TileCases, gives_the_right_product_for_few_rows_and_many_k) {
   for (const MatmulKernel* card : matmul_kernels()) {
-    if (card->name == "matmul_cpu") continue;
-    if (GetParam() == DType::kF32 && card->name != "matmul_fp32") continue;
-    if (card->name == "matmul_sm90" && !gpu().info().has_wgmma) continue;
+    if (!multiplies(*card, GetParam())) continue;
     for (const int m : {1, 16, 61}) run_all_tiles(product(GetParam(), m, 520, 2056), card->name.data());
   }
 }
 
 TEST_P(TileCases, gives_the_right_batch) {
   for (const MatmulKernel* card : matmul_kernels()) {
-    if (card->name == "matmul_cpu") continue;
-    if (GetParam() == DType::kF32 && card->name != "matmul_fp32") continue;
-    if (card->name == "matmul_sm90" && !gpu().info().has_wgmma) continue;
+    if (!multiplies(*card, GetParam())) continue;
     MatmulCase c = product(GetParam(), 72, 136, 200);
     c.batch = {3, 2};
     c.differs = true;

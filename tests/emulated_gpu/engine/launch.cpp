@@ -62,7 +62,9 @@ void block_ended(Block& block) {
 Fiber* next_ready() {
   if (launch->options.asynchrony == Asynchrony::kRandom && launch->random() % 4 == 0) land_a_load();
   while (launch->ready.empty()) {
-    if (land_a_load()) continue;
+    // Products before copies: a copy that was issued too early has spoilt what they read already.
+    const bool copies_first = launch->options.asynchrony == Asynchrony::kRandom && launch->random() % 2 == 0;
+    if ((copies_first && land_a_load()) || end_a_product_wait() || land_a_load()) continue;
     for (const Block& block : launch->blocks) {
       if (block.alive > 0) fail(describe_deadlock());
     }
@@ -175,6 +177,7 @@ void run_clusters() {
     launch->ready.clear();
     launch->cluster_arrived = 0;
     launch->cluster_waiting.clear();
+    launch->product_waits.clear();
     for (unsigned rank = 0; rank < cluster; ++rank) start_block(launch->blocks[rank], first + rank, rank);
     if (launch->options.seed != 0) std::shuffle(launch->ready.begin(), launch->ready.end(), launch->random);
     switch_to_next(launch->main);

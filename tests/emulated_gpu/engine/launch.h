@@ -152,6 +152,7 @@ struct Launch {
   std::vector<Block> blocks;  // of the cluster that runs
   std::deque<Fiber*> ready;
   std::deque<PendingLoad> loads;
+  std::deque<Fiber*> product_waits;  // whose warpgroups are all at a wait
   int cluster_arrived = 0;
   std::vector<Fiber*> cluster_waiting;
   std::mt19937 random;
@@ -184,6 +185,8 @@ void check_nothing_in_flight(Fiber& fiber);
 
 /// Lands one tensor copy, any if at random; false if none is on its way.
 bool land_a_load();
+/// Lets one warpgroup have its products; false if none waits.
+bool end_a_product_wait();
 void finish_copies(Fiber& fiber, std::size_t pending_groups);
 void finish_stores(Fiber& fiber, std::size_t pending_groups);
 void complete_bytes(Block& block, unsigned barrier, int bytes);

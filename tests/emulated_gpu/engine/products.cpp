@@ -209,6 +209,10 @@ void commit() { ++self().product_groups; }
 void wait(int pending) {
   self().is_fenced = false;
   if (!meet_warpgroup("wgmma.wait_group", pending)) return;
+  if (launch->options.asynchrony != Asynchrony::kEarly) {  // what can run runs first
+    launch->product_waits.push_back(&self());
+    block_on({"wgmma.wait_group"});
+  }
   execute_all_but(pending);
   release_warpgroup();
 }
@@ -217,6 +221,15 @@ void wait(int pending) {
 
 void check_nothing_in_flight(Fiber& fiber) {
   if (!fiber.products.empty()) fail("a thread ended with products in flight (wgmma.wait_group)");
+}
+
+bool end_a_product_wait() {
+  auto& waits = launch->product_waits;
+  if (waits.empty()) return false;
+  const auto chosen = waits.begin() + static_cast<std::ptrdiff_t>(launch->options.seed == 0 ? 0 : launch->random() % waits.size());
+  wake(**chosen);
+  waits.erase(chosen);
+  return true;
 }
 
 void add_products(Engine& table) {
