@@ -18,12 +18,13 @@ demo:  ## build, and show one attention layer: right, fast, and drawn in the ter
 	ninja -C $(BUILD) -j $(JOBS) fovea_cli
 	$(BUILD)/fovea demo
 
-test:  ## everything that needs no GPU: build, tests, GPU kernels compiled, checks, install, examples
+test:  ## everything that needs no GPU: build, tests, GPU kernels compiled and emulated, checks, install, examples
 	@tools/install_packages build test
 	@$(MAKE) --no-print-directory build
 	@$(MAKE) --no-print-directory check
 	FOVEA_NVRTC="$$(tools/find_nvrtc --install)" && export FOVEA_NVRTC && \
 	  $(TESTS) --test-dir $(BUILD) --exclude-regex compile_every_gpu_kernel && $(BUILD)/tests/fovea_compile_ring
+	tools/test_emulated_gpu --build $(BUILD)
 	tools/test_install $(BUILD)
 	tools/test_python $(BUILD)
 	@echo "make test: all passed"

@@ -30,8 +30,8 @@ float powf(float, float) noexcept;
 float fmaf(float, float, float) noexcept;
 void* memcpy(void*, const void*, unsigned long) noexcept;
 }
-inline float fmaxf(float a, float b) { return __builtin_fmaxf(a, b); }
-inline float fminf(float a, float b) { return __builtin_fminf(a, b); }
+inline float fmaxf(float a, float b) { return a > b || b != b ? a : b; }  // a call in libm otherwise
+inline float fminf(float a, float b) { return a < b || b != b ? a : b; }
 inline float fabsf(float x) { return __builtin_fabsf(x); }
 inline float floorf(float x) { return __builtin_floorf(x); }
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }

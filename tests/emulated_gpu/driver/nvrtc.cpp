@@ -26,7 +26,8 @@ namespace fs = std::filesystem;
 constexpr const char* kOptions =
     "-std=c++20 -O1 -w -shared -fPIC -fvisibility=hidden -fno-gnu-unique -fno-exceptions -fno-rtti "
     "-fno-strict-aliasing -fno-math-errno -fno-trapping-math -ffp-contract=fast "
-    "-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error";
+    "-fsanitize=alignment,bounds -fsanitize-undefined-trap-on-error "
+    "-ftrivial-auto-var-init=pattern";
 
 struct Program {
   std::string source;
