@@ -226,7 +226,8 @@ void check_nothing_in_flight(Fiber& fiber) {
 bool end_a_product_wait() {
   auto& waits = launch->product_waits;
   if (waits.empty()) return false;
-  const auto chosen = waits.begin() + static_cast<std::ptrdiff_t>(launch->options.seed == 0 ? 0 : launch->random() % waits.size());
+  const auto chosen =
+      waits.begin() + static_cast<std::ptrdiff_t>(launch->options.seed == 0 ? 0 : launch->random() % waits.size());
   wake(**chosen);
   waits.erase(chosen);
   return true;
