@@ -11,9 +11,20 @@ from fovea._options import Options
 from fovea.errors import InvalidType, with_field
 
 
+_TAKEN = ("float32", "float16", "bfloat16", "int32")
+
+
 def native(name: str, array, copies: list):
     if not isinstance(array, cupy.ndarray):
         raise with_field(InvalidType(f"{name} is a {type(array).__name__}, must be a cupy.ndarray"), name)
+    if array.dtype.name not in _TAKEN:
+        raise with_field(
+            InvalidType(
+                f"{name} has dtype {array.dtype}; arrays are float32, float16 or bfloat16, lengths and offsets int32; "
+                "convert it"
+            ),
+            name,
+        )
     strides = [stride // array.dtype.itemsize for stride in array.strides]
     return _core.View.make(array.data.ptr, array.dtype.name, "cuda", array.device.id, list(array.shape), strides, array)
 

@@ -58,6 +58,8 @@ WRONG = [
     (FLAT, {"layout": "thd", "cu_seqlens": CU[:2]}, ValueError, "cu_seqlens_q", "ends at 4"),
     (FLAT, {"layout": "thd", "cu_seqlens": CU + 1}, ValueError, "cu_seqlens_q", "must be 0"),
     (FLAT, {"layout": "thd", "cu_seqlens": np.array([0, 7, 4, 9], np.int32)}, ValueError, "cu_seqlens_q", "less than"),
+    (FLAT, {"layout": "thd", "cu_seqlens": CU.astype(np.int64)}, TypeError, "cu_seqlens_q", "int64"),
+    (FLAT, {"layout": "thd", "cu_seqlens": CU[None]}, ValueError, "cu_seqlens_q", "(1, 3)"),
     (FLAT, {"layout": "thd", "cu_seqlens": CU, "max_seqlen": 3}, ValueError, "max_seqlen_q", "3"),
     ((Q, K, V), {"out": np.empty_like(Q)[:, :4]}, ValueError, "o", "shape"),
     ((Q, K, V), {"out": Q}, ValueError, "o", "overlaps"),
@@ -89,6 +91,17 @@ def test_freed_storage_is_refused():
     k.untyped_storage().resize_(0)
     with pytest.raises(ValueError, match="k has null data"):
         fovea.attention(q, k, v)
+
+
+def test_last_dimension_of_tensors_must_be_contiguous():
+    q, k, v = (torch.from_numpy(x) for x in (Q, K, V))
+    turned = k.transpose(1, 3).contiguous().transpose(1, 3)
+    for keywords in ({}, {"out": torch.empty_like(q)}):
+        with pytest.raises(ValueError, match="last dimension") as caught:
+            fovea.attention(q, turned, v, **keywords)
+        assert caught.value.field == "k"
+    with pytest.raises(ValueError, match="last dimension"):
+        fovea.attention(q.requires_grad_(), turned, v)
 
 
 def test_tensors_on_other_devices_are_refused():

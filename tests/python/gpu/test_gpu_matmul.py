@@ -66,3 +66,12 @@ def test_gradients():
     theirs = torch.autograd.grad((a @ b).float().square().sum(), (a, b))
     for x, y in zip(ours, theirs):
         torch.testing.assert_close(x, y, rtol=3e-2, atol=3e-2 * y.abs().max().item())
+
+
+@pytest.mark.parametrize("blocks", [(128, 256, 64), (64, 256, 32), (128, 128, 32), (64, 64, 32), (16, 16, 16)], ids=str)
+def test_block_sizes_of_the_drop_ins(blocks):
+    from fovea.compat.diy import kernels
+
+    a, b = matrices()
+    for function in (kernels.triton_matmul, kernels.persistent_matmul):
+        assert fovea.validate_matmul(function(a, b, *blocks), a, b, max_rows=100)

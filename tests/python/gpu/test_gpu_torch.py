@@ -190,6 +190,10 @@ def test_drop_ins_run_on_the_gpu():
     torch.testing.assert_close(
         call(*heads_first, None, {capability: config}).transpose(1, 2), expected, rtol=2e-3, atol=2e-3
     )
+    for rows, columns in ((256, 256), (64, 64), (128, 32)):
+        config = flash_attention_triton.KernelsConfigV2(rows, columns, 16, 128, 32, 4, 8, 1, [])
+        ours = call(*heads_first, None, {capability: config}).transpose(1, 2)
+        torch.testing.assert_close(ours, expected, rtol=2e-3, atol=2e-3)
     with pytest.raises(ValueError, match="Missing kernel configuration"):
         call(*heads_first, None, {(1, 0): config})
 
