@@ -25,7 +25,7 @@ from attention_cpu_vs_torch import UNWANTED, Fovea, Tensor, geometric_mean, mach
 
 SHAPES = ["64x64x64", "128x128x128", "256x256x256", "512x512x512", "1024x1024x1024", "2048x2048x2048", "4096x4096x4096",
           "257x255x259", "1000x1000x1000", "1023x1025x1021", "64x4096x4096", "16x4096x4096", "1x4096x4096", "4096x64x4096",
-          "2048x2048x64"]
+          "2048x2048x64", "1x4096x4096t", "16x4096x4096t"]
 
 
 class MatmulTensors(ctypes.Structure):  # fovea_matmul_tensors
@@ -58,12 +58,19 @@ def run_again_with_a_clean_environment(threads):
         os.execve(sys.executable, [sys.executable, *sys.argv], clean)
 
 
+def shape_of(text):
+    """m, n, k, and whether b lies in memory as (n, k), as the weights of a layer do ("1x4096x4096t")."""
+    return (*(int(x) for x in text.removesuffix("t").split("x")), text.endswith("t"))
+
+
 def calls_of(torch, numpy, fovea, dtype, shape):
     """Name -> call and its output."""
-    m, n, k = shape
+    m, n, k, is_transposed = shape
     generator = torch.Generator().manual_seed(1)
     a = torch.randn(m, k, generator=generator).to(dtype)
     b = torch.randn(k, n, generator=generator).to(dtype)
+    if is_transposed:
+        b = b.t().contiguous().t()
     outputs = {name: torch.empty(m, n, dtype=dtype) for name in ("fovea", "torch", "openblas")}
     calls = {"fovea": (fovea.prepare(a, b, outputs["fovea"]), lambda: outputs["fovea"])}
     library = "mkl" if dtype == torch.float32 else "onednn"
@@ -119,7 +126,7 @@ def arguments():
     parser.add_argument("--library", default="build/src/libfovea.so", help="path of libfovea.so")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--dtype", nargs="+", default=["fp32", "bf16", "fp16"], choices=["fp32", "bf16", "fp16"])
-    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="m x n x k")
+    parser.add_argument("--shapes", nargs="+", default=SHAPES, help="m x n x k, with a t behind it: b transposed")
     parser.add_argument("--seconds", type=float, default=2.0, help="of measuring in each row")
     parser.add_argument("--output", help="write the results as JSON to this file")
     parser.add_argument("--lock", help="hold this file's lock while a row is measured, to take turns with other benchmarks")
@@ -146,7 +153,7 @@ def main():
     for name, text in ((d, s) for d in args.dtype for s in args.shapes):
         if lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-        found = measure_row(torch, numpy, fovea, dtypes[name], tuple(int(x) for x in text.split("x")), args.seconds)
+        found = measure_row(torch, numpy, fovea, dtypes[name], shape_of(text), args.seconds)
         if lock:
             fcntl.flock(lock, fcntl.LOCK_UN)
         rows.append({"dtype": name, "shape": text, **found})
