@@ -10,7 +10,6 @@ from fovea._frameworks import lengths, lse_shape
 from fovea._options import Options
 from fovea.errors import InvalidType, with_field
 
-
 _TAKEN = ("float32", "float16", "bfloat16", "int32")
 
 
