@@ -7,7 +7,9 @@
 
 namespace fovea {
 
-HOST_DEVICE constexpr int size_bytes(DType dtype) { return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : 2; }
+HOST_DEVICE constexpr int size_bytes(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kI32 ? 4 : dtype == DType::kE4M3 ? 1 : 2;
+}
 
 HOST_DEVICE constexpr bool is_floating(DType dtype) { return dtype != DType::kI32; }
 
@@ -17,6 +19,7 @@ constexpr const char* name_of(DType dtype) {
     case DType::kF16: return "fp16";
     case DType::kBF16: return "bf16";
     case DType::kI32: return "int32";
+    case DType::kE4M3: return "e4m3";
   }
   return "?";
 }

@@ -17,6 +17,20 @@ struct MatrixArgs {
   Int64 stride_batch[kMatmulBatchDims] = {};
 };
 
+/// Factors of the elements of a (then "line" is a row) or of b (a column).
+enum class ScaleKind : unsigned char {
+  kNone,
+  kPerTensor,  // one number each for a and b, either may be absent
+  kPerBlock,   // one number for every kScaleBlock elements along k, of each row of a and of kScaleBlock columns of b
+};
+inline constexpr int kScaleBlock = 128;
+
+struct ScaleArgs {
+  const float* data = nullptr;  // null where absent: 1
+  Int64 stride_line = 0, stride_k = 0;
+  Int64 stride_batch[kMatmulBatchDims] = {};
+};
+
 /// How the tiles of d are shared out among blocks; GPU kernels only. Filled by the host twin of a kernel.
 struct MatmulSchedule {
   int tiles_m = 0, tiles_n = 0;
@@ -40,6 +54,7 @@ struct MatmulArgs {
   int m = 0, n = 0, k = 0;
   int batch_sizes[kMatmulBatchDims] = {1, 1, 1};  // outermost first
   int batch = 1;                                  // their product
+  ScaleArgs a_scale, b_scale;
   float alpha = 1.0f;
   float beta = 0.0f;
   MatmulSchedule schedule;

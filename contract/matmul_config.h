@@ -4,6 +4,7 @@
 #pragma once
 
 #include "contract/dtype.h"
+#include "contract/matmul_args.h"
 
 namespace fovea {
 
@@ -20,6 +21,9 @@ struct MatmulConfig {
   DType c_dtype = DType::kBF16;     // counts with has_c
   DType bias_dtype = DType::kBF16;  // counts with bias
   Math math = Math::kExact;
+  ScaleKind scale = ScaleKind::kNone;
+  int a_scale_lines = 1;  // with kPerBlock: rows of a, and columns of b, that share a number
+  int b_scale_lines = kScaleBlock;
   MatrixOrder a_order = MatrixOrder::kRowMajor;
   MatrixOrder b_order = MatrixOrder::kRowMajor;
   MatrixOrder d_order = MatrixOrder::kRowMajor;
@@ -52,7 +56,7 @@ struct MatmulConfig {
 
 /// Shared memory of matmul_sm80: the stages of a and b.
 constexpr int matmul_sm80_shared_bytes(const MatmulConfig& c) {
-  return 2 * c.stages * c.block_k * (c.block_m + c.block_n);
+  return size_bytes(c.dtype) * c.stages * c.block_k * (c.block_m + c.block_n);
 }
 
 /// Shared memory of matmul_fp32: two stages of a and b as floats, in padded rows.

@@ -8,6 +8,9 @@ namespace fovea {
 
 inline constexpr int kSm90SharedBytes = 227 * 1024;  // that a block may have
 
+/// Elements of a row of 128 bytes, the swizzle's.
+constexpr int matmul_sm90_block_k(DType dtype) { return 128 / size_bytes(dtype); }
+
 /// Offsets count from a multiple of 1024 bytes.
 struct MatmulSm90Layout {
   int a_bytes, b_bytes;  // of one stage

@@ -84,8 +84,8 @@ std::string dtype_text(nb::handle array) { return text_of(array.attr("dtype")); 
 
 [[noreturn]] void refuse_dtype(const char* name, const std::string& dtype) {
   raise_type(name, std::string(name) + " has dtype " + dtype +
-                       "; arrays are float32, float16 or bfloat16, lengths and offsets int32; convert it (float32 is "
-                       "computed with float32 accuracy)");
+                       "; arrays are float32, float16 or bfloat16 (of matrix products also float8_e4m3fn), lengths and "
+                       "offsets int32; convert it (float32 is computed with float32 accuracy)");
 }
 
 bool find_dtype(char code, std::int64_t bytes, DType& dtype) {
@@ -103,6 +103,7 @@ bool find_dtype(DLDataType given, DType& dtype) {
   if (given.code == kDLFloat && given.bits == 32) return dtype = DType::kF32, true;
   if (given.code == kDLFloat && given.bits == 16) return dtype = DType::kF16, true;
   if (given.code == kDLBfloat && given.bits == 16) return dtype = DType::kBF16, true;
+  if (given.code == kDLFloat8E4M3fn && given.bits == 8) return dtype = DType::kE4M3, true;
   if (given.code == kDLInt && given.bits == 32) return dtype = DType::kI32, true;
   return false;
 }
@@ -144,8 +145,13 @@ TensorView read_torch(const char* name, nb::handle tensor, const ArrayType& type
   }
   TensorView view;
   if (!find_dtype(t.dtype, view.dtype)) refuse_dtype(name, dtype_text(tensor));
-  check_ndim(name, t.ndim);
   view.device = device_of(name, t.device);
+  if (t.ndim == 0) {  // one number
+    view.ndim = 1, view.shape[0] = view.strides[0] = 1;
+    view.data = static_cast<char*>(t.data) + t.byte_offset;
+    return view;
+  }
+  check_ndim(name, t.ndim);
   view.ndim = t.ndim;
   std::int64_t stride = 1;
   for (int d = t.ndim - 1; d >= 0; --d) {
@@ -162,10 +168,11 @@ TensorView read_torch(const char* name, nb::handle tensor, const ArrayType& type
 View make_view(std::uintptr_t data, const std::string& dtype, const std::string& device, int device_index,
                const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& strides, nb::object owner) {
   View view;
-  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "int32"};
+  static constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "int32", "float8_e4m3fn"};
+  constexpr int kCount = 5;
   int index = 0;
-  while (index < 4 && dtype != kNames[index]) ++index;
-  if (index == 4) refuse_dtype("View", dtype);
+  while (index < kCount && dtype != kNames[index]) ++index;
+  if (index == kCount) refuse_dtype("View", dtype);
   if (shape.size() != strides.size()) raise_value("strides", "strides must have one entry per dimension");
   if (device != "cpu" && device != "cuda") raise_value("device", "device is " + device + ", must be cpu or cuda");
   check_ndim("View", static_cast<int>(shape.size()));
@@ -217,30 +224,36 @@ TensorView ArrayReader::read(const char* name, nb::handle object, bool writable)
 TensorView ArrayReader::read_numpy(const char* name, nb::handle array, bool writable) {
   Py_buffer& buffer = buffers_[num_buffers_];
   const int flags = writable ? PyBUF_RECORDS : PyBUF_RECORDS_RO;
-  bool is_bfloat16 = false;
+  bool is_bfloat16 = false, is_e4m3 = false;
   if (PyObject_GetBuffer(array.ptr(), &buffer, flags) != 0) {
     PyErr_Clear();
     const std::string dtype = dtype_text(array);
     is_bfloat16 = dtype == "bfloat16";  // of ml_dtypes: the buffer protocol has no letter for it
-    if (!is_bfloat16 || PyObject_GetBuffer(array.attr("view")("uint16").ptr(), &buffer, flags) != 0) {
+    is_e4m3 = dtype == "float8_e4m3fn";
+    const char* const bits = is_e4m3 ? "uint8" : "uint16";
+    if (!(is_bfloat16 || is_e4m3) || PyObject_GetBuffer(array.attr("view")(bits).ptr(), &buffer, flags) != 0) {
       PyErr_Clear();
-      if (dtype != "float32" && dtype != "float16" && !is_bfloat16) refuse_dtype(name, dtype);
+      if (dtype != "float32" && dtype != "float16" && !is_bfloat16 && !is_e4m3) refuse_dtype(name, dtype);
       raise_value(name, std::string(name) + " cannot be " + (writable ? "written" : "read") +
                             "; is it a read-only array? Make a copy");
     }
   }
   ++num_buffers_;
   TensorView view;
-  view.dtype = DType::kBF16;
+  view.dtype = is_e4m3 ? DType::kE4M3 : DType::kBF16;
   // Native order is written as no prefix, '=' or '@'.
   const char* format = buffer.format ? buffer.format : "B";
   if (*format == '=' || *format == '@') ++format;
-  if (!is_bfloat16 && (std::strlen(format) != 1 || !find_dtype(*format, buffer.itemsize, view.dtype))) {
+  if (!is_bfloat16 && !is_e4m3 && (std::strlen(format) != 1 || !find_dtype(*format, buffer.itemsize, view.dtype))) {
     refuse_dtype(name, dtype_text(array));
+  }
+  view.data = buffer.buf;
+  if (buffer.ndim == 0) {  // one number
+    view.ndim = 1, view.shape[0] = view.strides[0] = 1;
+    return view;
   }
   check_ndim(name, buffer.ndim);
   view.ndim = buffer.ndim;
-  view.data = buffer.buf;
   for (int d = 0; d < view.ndim; ++d) {
     view.shape[d] = buffer.shape[d];
     view.strides[d] = buffer.strides[d] / buffer.itemsize;

@@ -84,30 +84,32 @@ PyObject* call_jax_options(PyObject*, PyObject* const* a, Py_ssize_t count) {
   return guarded(count, kCallArguments, [&] { return jax_options(call_arguments(a)); });
 }
 
-/// The first 9 arguments of the functions on matrices: a, b, c, bias, then fovea._matmul's options in order.
-constexpr Py_ssize_t kMatmulArguments = 9;
-MatmulArguments matmul_arguments(PyObject* const* a) { return {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]}; }
+/// The first 11 arguments of the functions on matrices: a, b, c, bias, fovea._matmul's options in order, the scales.
+constexpr Py_ssize_t kMatmulArguments = 11;
+MatmulArguments matmul_arguments(PyObject* const* a) {
+  return {a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10]};
+}
 
 PyObject* call_matmul(PyObject*, PyObject* const* a, Py_ssize_t count) {
   return guarded(count, kMatmulArguments + 2,
-                 [&] { return matmul(matmul_arguments(a), a[9], a[10], /*asks_torch=*/true); });
+                 [&] { return matmul(matmul_arguments(a), a[11], a[12], /*asks_torch=*/true); });
 }
 
 PyObject* call_matmul_plain(PyObject*, PyObject* const* a, Py_ssize_t count) {
   return guarded(count, kMatmulArguments + 2,
-                 [&] { return matmul(matmul_arguments(a), a[9], a[10], /*asks_torch=*/false); });
+                 [&] { return matmul(matmul_arguments(a), a[11], a[12], /*asks_torch=*/false); });
 }
 
 PyObject* call_explain_matmul(PyObject*, PyObject* const* a, Py_ssize_t count) {
   return guarded(count, kMatmulArguments + 2, [&] {
-    return explain_matmul(matmul_arguments(a), nb::cast<bool>(nb::handle(a[9])),
-                          nb::cast<std::string>(nb::handle(a[10])));
+    return explain_matmul(matmul_arguments(a), nb::cast<bool>(nb::handle(a[11])),
+                          nb::cast<std::string>(nb::handle(a[12])));
   });
 }
 
 PyObject* call_matmul_verdict(PyObject*, PyObject* const* a, Py_ssize_t count) {
   return guarded(count, kMatmulArguments + 2,
-                 [&] { return matmul_verdict(matmul_arguments(a), a[9], nb::cast<std::int64_t>(nb::handle(a[10]))); });
+                 [&] { return matmul_verdict(matmul_arguments(a), a[11], nb::cast<std::int64_t>(nb::handle(a[12]))); });
 }
 
 template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>

@@ -9,7 +9,7 @@
 namespace fovea::python {
 
 enum : std::int32_t { kDLCPU = 1, kDLCUDA = 2, kDLCUDAHost = 3, kDLCUDAManaged = 13 };
-enum : std::uint8_t { kDLInt = 0, kDLFloat = 2, kDLBfloat = 4 };
+enum : std::uint8_t { kDLInt = 0, kDLFloat = 2, kDLBfloat = 4, kDLFloat8E4M3fn = 10 };
 
 struct DLDevice {
   std::int32_t device_type;

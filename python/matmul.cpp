@@ -28,6 +28,8 @@ void read_inputs(const MatmulArguments& call, ArrayReader& reader, MatmulTensors
   check_matrix("b", tensors.b);
   if (!call.c.is_none()) tensors.c = reader.read("c", call.c);
   if (!call.bias.is_none()) tensors.bias = reader.read("bias", call.bias);
+  if (!call.a_scale.is_none()) tensors.a_scale = reader.read("a_scale", call.a_scale);
+  if (!call.b_scale.is_none()) tensors.b_scale = reader.read("b_scale", call.b_scale);
 }
 
 /// Shape of d: leading dimensions of a and b broadcast, rows of a, columns of b. Returns the number of dimensions.
@@ -45,7 +47,7 @@ int output_shape(const TensorView& a, const TensorView& b, std::int64_t* shape) 
 
 TensorView contiguous_like(const TensorView& a, const std::int64_t* shape, int ndim) {
   TensorView view;
-  view.dtype = a.dtype;
+  view.dtype = a.dtype == DType::kE4M3 ? DType::kBF16 : a.dtype;
   view.device = a.device;
   view.ndim = ndim;
   std::int64_t stride = 1;
@@ -64,7 +66,8 @@ nb::object matmul(const MatmulArguments& call, nb::handle out, nb::handle stream
   const Framework framework = type.framework;
   const auto is_same = [&](nb::handle array) { return array_type(array).framework == framework; };
   if (framework == Framework::kOther || !is_same(call.b) || !(call.c.is_none() || is_same(call.c)) ||
-      !(call.bias.is_none() || is_same(call.bias))) {
+      !(call.bias.is_none() || is_same(call.bias)) || !(call.a_scale.is_none() || is_same(call.a_scale)) ||
+      !(call.b_scale.is_none() || is_same(call.b_scale))) {
     return nb::borrow(Py_NotImplemented);
   }
   if (asks_torch && framework == Framework::kTorch && needs_torch({call.a, call.b, call.c, call.bias})) {
@@ -77,6 +80,7 @@ nb::object matmul(const MatmulArguments& call, nb::handle out, nb::handle stream
   nb::object d = nb::borrow(out);
   if (out.is_none()) {
     if (framework == Framework::kView) raise_value("out", "out must be given with Views");
+    if (tensors.a.dtype == DType::kE4M3) return nb::borrow(Py_NotImplemented);  // d has another dtype
     std::int64_t shape[TensorView::kMaxDims];
     const int ndim = output_shape(tensors.a, tensors.b, shape);
     d = empty_array(framework, call.a, tensors.a.dtype, shape, ndim);

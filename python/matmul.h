@@ -11,6 +11,7 @@ namespace fovea::python {
 struct MatmulArguments {
   nanobind::handle a, b, c, bias;
   nanobind::handle alpha, beta, activation, math, config;
+  nanobind::handle a_scale, b_scale;
 };
 
 /// d. NotImplemented where Python goes on, as for attention.

@@ -20,7 +20,7 @@ extern "C" {
 #endif
 
 /* Grows when something is added; a program needs a library whose number is at least the one it was built with. */
-#define FOVEA_ABI_VERSION 2
+#define FOVEA_ABI_VERSION 3
 
 /* Enumerations travel as int32_t, so that their size is the same for every compiler. */
 typedef int32_t fovea_status;
@@ -33,11 +33,12 @@ enum {
   FOVEA_INTERNAL = 5          /* a bug in Fovea, or a failure of the machine such as no memory */
 };
 
-enum { FOVEA_F32 = 0, FOVEA_F16 = 1, FOVEA_BF16 = 2, FOVEA_I32 = 3 }; /* dtype */
-enum { FOVEA_CPU = 0, FOVEA_CUDA = 1 };                               /* device_kind */
-enum { FOVEA_BSHD = 0, FOVEA_BHSD = 1, FOVEA_THD = 2 };               /* layout */
-enum { FOVEA_BOTTOM_RIGHT = 0, FOVEA_TOP_LEFT = 1 };                  /* alignment of causal and window masks */
-enum { FOVEA_MATH_EXACT = 0, FOVEA_MATH_FAST = 1 };                   /* math */
+/* dtype; FOVEA_E4M3 (fp8 "e4m3fn", from ABI version 3 on) is for a and b of a matrix product */
+enum { FOVEA_F32 = 0, FOVEA_F16 = 1, FOVEA_BF16 = 2, FOVEA_I32 = 3, FOVEA_E4M3 = 4 };
+enum { FOVEA_CPU = 0, FOVEA_CUDA = 1 };                 /* device_kind */
+enum { FOVEA_BSHD = 0, FOVEA_BHSD = 1, FOVEA_THD = 2 }; /* layout */
+enum { FOVEA_BOTTOM_RIGHT = 0, FOVEA_TOP_LEFT = 1 };    /* alignment of causal and window masks */
+enum { FOVEA_MATH_EXACT = 0, FOVEA_MATH_FAST = 1 };     /* math */
 enum { FOVEA_NO_ACTIVATION = 0, FOVEA_RELU = 1, FOVEA_GELU = 2, FOVEA_SILU = 3 }; /* activation */
 enum { FOVEA_AUTO = 0, FOVEA_YES = 1, FOVEA_NO = 2 };                             /* choices left to the library */
 
@@ -151,6 +152,10 @@ typedef struct fovea_matmul_tensors {
   const fovea_tensor* d;    /* written */
   const fovea_tensor* c;    /* (..., m, n), read if beta is not 0; may be exactly d */
   const fovea_tensor* bias; /* (n) */
+  /* From ABI version 3 on, for a and b of FOVEA_E4M3: FOVEA_F32 factors of their elements, one number for each of shape
+   * (1), or both per block of 128: a_scale (..., m, ceil(k / 128)), b_scale (..., ceil(k / 128), ceil(n / 128)). */
+  const fovea_tensor* a_scale;
+  const fovea_tensor* b_scale;
 } fovea_matmul_tensors;
 FOVEA_API void fovea_matmul_tensors_init(fovea_matmul_tensors* tensors);
 

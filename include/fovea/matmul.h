@@ -19,13 +19,17 @@ class Runtime;
 /// a (..., m, k), b (..., k, n), d (..., m, n): up to three leading dimensions, the batch. Those of a, b and c may be
 /// missing or 1 where d has more: the matrix is then shared. Any m, n, k and batch from 0 on; k = 0 gives sums of 0.
 /// Any strides: a transposed matrix is its view with two strides exchanged.
-/// a and b have one dtype, kF32, kF16 or kBF16; d, c and bias each have one of the three.
+/// a and b have one dtype, kF32, kF16, kBF16 or kE4M3; d, c and bias each have one of the first three.
 struct MatmulTensors {
   TensorView a, b, d;
   /// Optional: (..., m, n). May be exactly d (the same address, shape, strides and dtype), to add to what is there.
   TensorView c;
   /// Optional: (n), added to every row.
   TensorView bias;
+  /// Optional, for a and b of kE4M3: kF32 factors of their elements, so that d = alpha * (a_scale a)(b_scale b) + ….
+  /// Either one number for each, of shape (1), or both per block of 128: a_scale (..., m, ceil(k / 128)), one number
+  /// for 128 elements of a row of a; b_scale (..., ceil(k / 128), ceil(n / 128)), one for 128 x 128 elements of b.
+  TensorView a_scale{}, b_scale{};
 };
 
 /// How a kernel divides its work. block_m, block_n and block_k are all positive, or all 0 and chosen by the library; an
@@ -51,7 +55,8 @@ struct MatmulOptions {
   /// Factor of c, which must be given if it is not 0; with 0, c is not read.
   float beta = 0.0f;
   Activation activation = Activation::kNone;
-  /// kExact: fp32 products are fp32. kFast: TF32 or bf16 parts are allowed for them.
+  /// kExact: fp32 products are fp32. kFast: elements of fp32 operands may be rounded to TF32 (10 bits of mantissa)
+  /// before they are multiplied; GPUs from sm_80 on do so, others and CPUs compute as with kExact.
   Math math = Math::kExact;
   /// The same bits on every run.
   bool deterministic = true;

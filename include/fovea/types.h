@@ -4,8 +4,9 @@
 
 namespace fovea {
 
-/// Element type of a tensor. kI32 is for lengths and offsets only.
-enum class DType : unsigned char { kF32, kF16, kBF16, kI32 };
+/// Element type of a tensor. kI32 is for lengths and offsets only. kE4M3 is fp8 of 4 bits of exponent and 3 of mantissa
+/// as in OCP's "e4m3fn" (no infinities, largest number 448, NaN 0x7f and 0xff), for operands of matrix products only.
+enum class DType : unsigned char { kF32, kF16, kBF16, kI32, kE4M3 };
 
 /// Which keys a query row may see. Every kind is an interval of keys per row (contract/mask.h).
 enum class MaskKind : unsigned char { kNone, kCausal, kWindow };
@@ -22,7 +23,7 @@ enum class Layout : unsigned char { kBSHD, kBHSD, kTHD };
 enum class KeyValueLayout : unsigned char { kDense, kPacked, kPaged };
 
 /// kExact: results as of the input's own precision (fp32 in means fp32 accuracy). kFast: reduced-precision products
-/// of fp32 inputs are allowed (TF32, bf16x3).
+/// of fp32 inputs are allowed (TF32).
 enum class Math : unsigned char { kExact, kFast };
 
 /// How a matrix lies in memory: kRowMajor has its columns next to each other (stride 1), kColumnMajor its rows (a

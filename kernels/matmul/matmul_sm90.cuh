@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// d = activation(alpha a b + beta c + bias) on Hopper, 16-bit a and b, fp32 sums.
+// d = activation(alpha a b + beta c + bias) on Hopper, a and b of 16 bits or of e4m3, fp32 sums.
 // Roles: one thread of the first warpgroup fills a ring of stages through the copy engine (produce); each of the other
-// one or two warpgroups multiplies its rows of the tile out of shared memory with wgmma (consume) and stores them
-// (store_…). Blocks stay and take tile after tile, so that loads of the next tile run under the stores of the last.
+// one or two warpgroups multiplies its rows of the tile out of shared memory with wgmma (consume, in
+// matmul_sm90_products.cuh) and stores them (store_…). Blocks stay and take tile after tile, so that loads of the next
+// tile run under the stores of the last.
 // Blocks of a cluster either share operands (cluster_m x cluster_n tiles; every block loads its share and multicasts
 // it) or split k (splits): then partial tiles meet in shared memory and each block finishes a slice, in a fixed order.
-// Operands may be contiguous along k or along m or n: the descriptors say which; the transposition costs nothing.
+// Operands of 16 bits may be contiguous along k or along m or n: the descriptors say which; the transposition costs
+// nothing. e4m3 must be contiguous along k.
 #pragma once
 
 #include "contract/matmul_args.h"
@@ -13,89 +15,16 @@
 #include "contract/matmul_sm90.h"
 #include "contract/matmul_tiles.h"
 #include "kernels/block/matmul_finish.cuh"
+#include "kernels/matmul/matmul_sm90_products.cuh"
 #include "kernels/ptx/cluster.cuh"
 #include "kernels/ptx/mbarrier.cuh"
 #include "kernels/ptx/shared_address.cuh"
 #include "kernels/ptx/stmatrix.cuh"
 #include "kernels/ptx/tma.cuh"
 #include "kernels/ptx/warpgroup.cuh"
-#include "kernels/ptx/wgmma.cuh"
 #include "kernels/tile/convert.cuh"
-#include "kernels/tile/panel.cuh"
 
 namespace fovea {
-
-/// Constants that follow from the config.
-template <MatmulConfig c>
-struct MatmulSm90 {
-  static constexpr MatmulSm90Layout kLayout = matmul_sm90_layout(c);
-  static constexpr bool kStoresByTma = matmul_sm90_stores_by_tma(c);
-  static constexpr bool kMajorM = c.a_order == MatrixOrder::kColumnMajor;  // a is contiguous along m
-  static constexpr bool kMajorN = c.b_order == MatrixOrder::kRowMajor;     // b is contiguous along n
-  static constexpr bool kAlongM = c.d_order == MatrixOrder::kColumnMajor;  // d is contiguous along m
-  static constexpr int kSplits = c.split == SplitKind::kCluster ? c.num_splits : 1;
-  static constexpr int kWarpgroups = c.warps / 4;  // that multiply
-  static constexpr int kConsumers = 128 * kWarpgroups;
-  static constexpr int kBlocks = c.block_m / 64 / kWarpgroups;  // of 64 rows per warpgroup
-  static constexpr int kSums = c.block_n / 2;                   // registers per block of 64 rows
-  static constexpr int kCluster = c.cluster_m * c.cluster_n * kSplits;
-  static constexpr int kStepA = kMajorM ? 2048 : 32;  // bytes from 16 steps of k to the next 16
-  static constexpr int kStepB = kMajorN ? 2048 : 32;
-
-  static_assert(c.block_k == 64, "a row of 64 elements is the 128 bytes of the swizzle");
-  static_assert(c.block_m % (64 * kWarpgroups) == 0, "every warpgroup takes whole blocks of 64 rows");
-  static_assert(kSplits == 1 || c.cluster_m * c.cluster_n == 1, "a cluster shares operands or splits k");
-  static_assert(c.cluster_n == 1 || c.block_m % (kMajorM ? 64 * c.cluster_n : 8 * c.cluster_n) == 0,
-                "each block of a cluster loads an equal share of a");
-  static_assert(c.cluster_m == 1 || c.block_n % (kMajorN ? 64 * c.cluster_m : 8 * c.cluster_m) == 0,
-                "each block of a cluster loads an equal share of b");
-};
-
-template <bool value>
-struct Constant {
-  static constexpr bool kValue = value;
-};
-
-/// Where a ring stands: the stage and how often it has been round.
-template <int stages>
-struct RingPlace {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ void advance() {
-    if (++stage == stages) {
-      stage = 0;
-      parity ^= 1;
-    }
-  }
-};
-
-/// This block's part of the work: its tiles, and its steps of k.
-template <MatmulConfig c>
-struct MatmulWork {
-  int rank_m = 0, rank_n = 0, split = 0;  // in the cluster
-  int first, stride, count;               // tiles: first, first + stride, … below count
-  int step_begin, step_end;               // of block_k elements of k
-
-  __device__ explicit MatmulWork(const MatmulArgs& args) {
-    using K = MatmulSm90<c>;
-    constexpr int kCluster = K::kCluster;
-    const int rank = kCluster == 1 ? 0 : static_cast<int>(cluster_ctarank());
-    if constexpr (K::kSplits > 1) split = rank;
-    if constexpr (K::kSplits == 1 && kCluster > 1) {
-      rank_m = rank % c.cluster_m;
-      rank_n = rank / c.cluster_m;
-    }
-    first = static_cast<int>(blockIdx.x) / kCluster;
-    stride = static_cast<int>(gridDim.x) / kCluster;
-    count = static_cast<int>(args.schedule.num_tiles);
-    const int steps = (args.k + c.block_k - 1) / c.block_k;
-    step_begin = K::kSplits == 1 ? 0 : static_cast<int>(static_cast<Int64>(steps) * split / K::kSplits);
-    step_end = K::kSplits == 1 ? steps : static_cast<int>(static_cast<Int64>(steps) * (split + 1) / K::kSplits);
-  }
-  /// First row and column of this block's tile.
-  __device__ int row_of(const MatmulTilePlace& tile) const { return (tile.m * c.cluster_m + rank_m) * c.block_m; }
-  __device__ int column_of(const MatmulTilePlace& tile) const { return (tile.n * c.cluster_n + rank_n) * c.block_n; }
-};
 
 /// The matrix of this batch index in a tensor map of five dimensions; one that is shared along a dimension has no
 /// others.
@@ -106,8 +35,8 @@ __device__ inline BoxPlace batch_place(const MatmulArgs& args, const Int64 (&str
           stride[0] ? outer / args.batch_sizes[1] : 0};
 }
 
-/// Loads this block's share of one operand's tile: `rows` along m or n from `first`, 64 along k from k_first. Shared
-/// with `sharers` blocks of the cluster, of which this is number `share`; `blocks` has a bit for each of them.
+/// Loads this block's share of one operand's tile: `rows` along m or n from `first`, 128 bytes along k from k_first.
+/// Shared with `sharers` blocks of the cluster, of which this is number `share`; `blocks` has a bit for each of them.
 template <int rows, bool is_mn_major, int sharers>
 __device__ void load_operand(unsigned tile, const TensorMap& map, unsigned barrier, int k_first, int first,
                              const BoxPlace& batch, int share, unsigned short blocks) {
@@ -158,69 +87,6 @@ __device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const Te
                                                      full, step * c.block_k, column, b_batch, work.rank_m, b_blocks);
     place.advance();
   }
-}
-
-/// A stage may be filled again: told to every block that writes into it. One thread per block that is told.
-template <MatmulConfig c>
-__device__ void release(const MatmulWork<c>& work, unsigned empty, int thread) {
-  if constexpr (c.cluster_m * c.cluster_n == 1) {
-    if (thread == 0) mbarrier_arrive(empty);
-  } else if (thread < c.cluster_m * c.cluster_n) {
-    const bool shares = thread % c.cluster_m == work.rank_m || thread / c.cluster_m == work.rank_n;
-    if (shares) mbarrier_arrive_cluster(empty, static_cast<unsigned>(thread));
-  }
-}
-
-/// One warpgroup's rows of a tile, complete on return.
-template <MatmulConfig c>
-__device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, int thread, RingPlace<c.stages>& place,
-                        float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
-  using K = MatmulSm90<c>;
-  const unsigned long long a_descriptor =
-      wgmma_descriptor(shared + K::kLayout.a + group * K::kBlocks * 8192, 8192, 1024);
-  const unsigned long long b_descriptor = wgmma_descriptor(shared + K::kLayout.b, 8192, 1024);
-  if (work.step_begin == work.step_end) {
-#pragma unroll
-    for (int i = 0; i < K::kBlocks; ++i) {
-#pragma unroll
-      for (int j = 0; j < K::kSums; ++j) sums[i][j] = 0.0f;
-    }
-    return;
-  }
-  const auto multiply = [&](auto is_first) {
-    mbarrier_wait(shared + K::kLayout.full + 8 * place.stage, place.parity);
-    const unsigned long long a = a_descriptor + static_cast<unsigned>(place.stage * K::kLayout.a_bytes >> 4);
-    const unsigned long long b = b_descriptor + static_cast<unsigned>(place.stage * K::kLayout.b_bytes >> 4);
-    wgmma_fence();
-#pragma unroll
-    for (int kk = 0; kk < c.block_k / 16; ++kk) {
-#pragma unroll
-      for (int i = 0; i < K::kBlocks; ++i) {
-        const unsigned long long at = a + ((i * 8192 + kk * K::kStepA) >> 4), bt = b + (kk * K::kStepB >> 4);
-        if (decltype(is_first)::kValue && kk == 0) {
-          wgmma_m64k16_first<c.dtype, K::kMajorM, K::kMajorN>(sums[i], at, bt);
-        } else {
-          wgmma_m64k16<c.dtype, K::kMajorM, K::kMajorN>(sums[i], at, bt);
-        }
-      }
-    }
-    wgmma_commit_group();
-  };
-  multiply(Constant<true>{});
-  unsigned last = shared + K::kLayout.empty + 8 * place.stage;
-  place.advance();
-#pragma unroll 1
-  for (int step = work.step_begin + 1; step < work.step_end; ++step) {
-    multiply(Constant<false>{});
-    wgmma_wait_group<1>();  // the products of the step before are done: its stage is free
-    release<c>(work, last, thread);
-    last = shared + K::kLayout.empty + 8 * place.stage;
-    place.advance();
-  }
-  wgmma_wait_group<0>();
-#pragma unroll
-  for (int i = 0; i < K::kBlocks; ++i) after_wait(sums[i]);
-  release<c>(work, last, thread);
 }
 
 /// Through shared memory and the copy engine, 16 rows by a chunk of columns at a time: every warp for itself, so that
@@ -400,7 +266,11 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
       const MatmulTilePlace tile = tile_at(args.schedule, index);
       const int row = work.row_of(tile), column = work.column_of(tile);
       float sums[K::kBlocks][K::kSums];
-      consume<c>(work, shared, group, thread, place, sums);
+      if constexpr (kPromotes<c>) {
+        consume_promoting<c>(args, work, shared, group, thread, row, column, tile.batch, place, sums);
+      } else {
+        consume<c>(work, shared, group, thread, place, sums);
+      }
       if constexpr (K::kSplits > 1) {
         bar_sync(1, K::kConsumers);  // nobody reads the stages any more
         write_partial<c>(shared, group, thread, sums);

@@ -11,12 +11,14 @@
 namespace fovea {
 
 /// What a copy reads: rows [0, rows_valid) of elements [0, columns_valid), row_stride elements apart.
-struct RowSource {
-  const unsigned short* data;
+template <typename T>
+struct RowsOf {
+  const T* data;
   Int64 row_stride;
   int rows_valid;
   int columns_valid;
 };
+using RowSource = RowsOf<unsigned short>;
 
 #if __CUDA_ARCH__ >= 800
 inline constexpr bool kHasCpAsync = true;
@@ -24,10 +26,13 @@ inline constexpr bool kHasCpAsync = true;
 inline constexpr bool kHasCpAsync = false;
 #endif
 
-/// copy_bytes: alignment of every row; 16, 8, 4 or 2.
-template <int rows, int columns, int threads, int copy_bytes>
+/// copy_bytes: alignment of every row; 16, 8, 4, 2 or, of elements of one byte, 1.
+template <int rows, int columns, int threads, int copy_bytes, typename T = unsigned short,
+          typename Swizzled = Swizzle<columns* static_cast<int>(sizeof(T)) / 2>>
 struct TileCopy {
-  using Layout = Swizzle<columns>;
+  using Layout = Swizzled;
+  using Source = RowsOf<T>;
+  static constexpr int kElementBytes = static_cast<int>(sizeof(T));
   static constexpr int kPiecesPerRow = Layout::kRowBytes / copy_bytes;
   static constexpr int kPieces = rows * kPiecesPerRow;
   static constexpr int kPasses = (kPieces + threads - 1) / threads;
@@ -51,17 +56,18 @@ struct TileCopy {
     return shared_offset(pass * threads + thread);
   }
   /// Bytes of this piece that exist, 0 to copy_bytes.
-  __device__ static int source_bytes(const RowSource& source, int piece) {
-    const int left = 2 * source.columns_valid - piece % kPiecesPerRow * copy_bytes;
+  __device__ static int source_bytes(const Source& source, int piece) {
+    const int left = kElementBytes * source.columns_valid - piece % kPiecesPerRow * copy_bytes;
     const int bytes = left < 0 ? 0 : left < copy_bytes ? left : copy_bytes;
     return piece / kPiecesPerRow < source.rows_valid ? bytes : 0;
   }
-  __device__ static const unsigned short* address(const RowSource& source, int piece) {
-    return source.data + (piece / kPiecesPerRow) * source.row_stride + piece % kPiecesPerRow * (copy_bytes / 2);
+  __device__ static const T* address(const Source& source, int piece) {
+    return source.data + (piece / kPiecesPerRow) * source.row_stride +
+           piece % kPiecesPerRow * (copy_bytes / kElementBytes);
   }
 
   /// One piece, of which `bytes` exist at `from`.
-  __device__ static void copy_piece(unsigned shared, const unsigned short* from, int bytes) {
+  __device__ static void copy_piece(unsigned shared, const T* from, int bytes) {
     if constexpr (kHasCpAsync && copy_bytes == 16) {
       cp_async_cg_16(shared, from, bytes);
     } else if constexpr (kHasCpAsync && copy_bytes == 8) {
@@ -69,23 +75,25 @@ struct TileCopy {
     } else if constexpr (kHasCpAsync && copy_bytes == 4) {
       cp_async_ca_4(shared, from, bytes);
     } else {
-      auto* to = static_cast<unsigned short*>(__cvta_shared_to_generic(shared));
+      auto* to = static_cast<T*>(__cvta_shared_to_generic(shared));
 #pragma unroll
-      for (int i = 0; i < copy_bytes / 2; ++i) to[i] = 2 * i < bytes ? from[i] : static_cast<unsigned short>(0);
+      for (int i = 0; i < copy_bytes / kElementBytes; ++i) {
+        to[i] = kElementBytes * i < bytes ? from[i] : static_cast<T>(0);
+      }
     }
   }
 
-  __device__ void begin(unsigned tile, const RowSource& source, int thread) {
+  __device__ void begin(unsigned tile, const Source& source, int thread) {
     holds = false;
     if (copy_bytes == 16 && source.rows_valid >= rows && source.columns_valid == columns) {
       holds = !kHasCpAsync;
-      const unsigned short* from = address(source, thread);
+      const T* from = address(source, thread);
       const Int64 stride = kRowsPerPass * source.row_stride;
 #pragma unroll
       for (int pass = 0; pass < kPasses; ++pass) {
         const int piece = pass * threads + thread;
         if (kPieces % threads != 0 && piece >= kPieces) break;
-        const unsigned short* at = kRowsPerPass > 0 ? from : address(source, piece);
+        const T* at = kRowsPerPass > 0 ? from : address(source, piece);
         if constexpr (kHasCpAsync) {
           cp_async_cg_16(tile + pass_offset(pass, thread), at);
         } else {

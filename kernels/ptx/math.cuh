@@ -44,4 +44,12 @@ __device__ inline float cvt_f32_f16(unsigned short x) {
   return d;
 }
 
+// fp32 with 10 bits of mantissa, to nearest, ties away from zero. docs.nvidia.com/cuda/parallel-thread-execution,
+// "cvt"; sm_80
+__device__ inline unsigned cvt_rna_tf32(float x) {
+  unsigned d;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(d) : "f"(x));
+  return d;
+}
+
 }  // namespace fovea

@@ -15,6 +15,10 @@ template <>
 struct ElementOf<DType::kF32> {
   using Type = float;
 };
+template <>
+struct ElementOf<DType::kE4M3> {  // multiplied, never converted
+  using Type = unsigned char;
+};
 template <DType dtype>
 using Element = typename ElementOf<dtype>::Type;
 

@@ -23,4 +23,19 @@ struct Swizzle {
   }
 };
 
+/// The same for 32-bit elements that a warp reads one by one, eight neighbours in each of four rows below each other
+/// (fp32 operands whose rows are steps of k, which ldmatrix cannot transpose): 32 different banks.
+template <int columns>
+struct WordSwizzle {
+  static_assert(columns % 16 == 0, "rows of 64 bytes");
+  static constexpr int kChunks = columns / 4;
+  static constexpr int kRowBytes = columns * 4;
+  static constexpr int kPeriod = kChunks % 8 == 0 ? 8 : 4;
+
+  HOST_DEVICE static constexpr int flip(int row) { return 2 * row & (kPeriod - 2); }
+  HOST_DEVICE static constexpr int offset_bytes(int row, int chunk) {
+    return row * kRowBytes + (chunk ^ flip(row)) * 16;
+  }
+};
+
 }  // namespace fovea

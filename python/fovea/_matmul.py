@@ -21,6 +21,8 @@ def matmul(
     *,
     c: Any = None,
     bias: Any = None,
+    a_scale: Any = None,
+    b_scale: Any = None,
     alpha: float = 1.0,
     beta: float | None = None,
     activation: str | None = None,
@@ -32,12 +34,17 @@ def matmul(
 ) -> Array:
     """A matrix product, d = activation(alpha * a @ b + beta * c + bias), summed in float32 and rounded once.
 
-    a (..., m, k), b (..., k, n): NumPy, PyTorch, JAX or CuPy arrays of one dtype (float32, float16, bfloat16) on one
-        device; up to three leading dimensions, which broadcast. Any strides: a transposed matrix is not copied.
+    a (..., m, k), b (..., k, n): NumPy, PyTorch, JAX or CuPy arrays of one dtype (float32, float16, bfloat16,
+        float8_e4m3fn) on one device; up to three leading dimensions, which broadcast. Any strides: a transposed matrix
+        is not copied. On GPUs float8_e4m3fn is fast with k contiguous in both: b as w.mT of a weight w (n, k).
+    a_scale, b_scale: float32 arrays, factors of the elements of float8_e4m3fn operands: one number for each, or both per
+        block of 128, a_scale (..., m, ceil(k / 128)) and b_scale (..., ceil(k / 128), ceil(n / 128)).
     c (..., m, n): added, times beta (default 1 if c is given). bias (n,): added to every row.
     activation: None, "relu", "gelu" (the exact one, with erf) or "silu".
-    out: an array (..., m, n) to write into. out_dtype: the result's dtype, by name or as the framework's; default a's.
-    math: "exact", or "fast" for reduced-precision products of float32. config: tiles and kernel to insist on.
+    out: an array (..., m, n) to write into. out_dtype: the result's dtype, by name or as the framework's; default a's,
+        bfloat16 for float8_e4m3fn.
+    math: "exact", or "fast" to allow TF32 products of float32 (on GPUs from sm_80 on; elsewhere the same).
+    config: tiles and kernel to insist on.
     stream: the handle of a CUDA stream; default the framework's current one.
 
     Returns d, of a's framework and device. PyTorch tensors have gradients, for activation None.
@@ -46,20 +53,20 @@ def matmul(
     compiler = _modules.get("torch.compiler")
     is_compiling = compiler is not None and compiler.is_compiling()
     if not is_compiling and out_dtype is None:
-        d = _core.matmul(a, b, c, bias, alpha, beta, activation, math, config, out, stream)
+        d = _core.matmul(a, b, c, bias, alpha, beta, activation, math, config, a_scale, b_scale, out, stream)
         if d is not NotImplemented:
             return d
     options = MatmulOptions(alpha, beta, activation, math, config)
     if is_compiling:
         from fovea import _torch_matmul
 
-        return _torch_matmul.matmul(a, b, c, bias, options, out, out_dtype, stream)
+        return _torch_matmul.matmul(a, b, c, bias, a_scale, b_scale, options, out, out_dtype, stream)
     if _frameworks.framework_of(a) == "torch":
-        _check_one_framework(a, b, c, bias)
+        _check_one_framework(a, b, c, bias, a_scale, b_scale)
         from fovea import _torch_matmul
 
-        return _torch_matmul.matmul(a, b, c, bias, options, out, out_dtype, stream)
-    return _matmul_elsewhere(a, b, c, bias, options, out, out_dtype, stream)
+        return _torch_matmul.matmul(a, b, c, bias, a_scale, b_scale, options, out, out_dtype, stream)
+    return _matmul_elsewhere((a, b, c, bias, a_scale, b_scale), options, out, out_dtype, stream)
 
 
 def dtype_name(dtype: Any) -> str:
@@ -71,6 +78,11 @@ def dtype_name(dtype: Any) -> str:
     return name
 
 
+def default_out_dtype(dtype: Any) -> Any:
+    """Of a product of operands of this dtype: the same, but nothing is stored as fp8."""
+    return "bfloat16" if str(dtype).rpartition(".")[2] == "float8_e4m3fn" else dtype
+
+
 def output_shape(a: Any, b: Any) -> tuple[int, ...]:
     """Shape of d; what does not fit is for the compiled module to refuse."""
     ndim = max(len(a.shape), len(b.shape))
@@ -78,9 +90,12 @@ def output_shape(a: Any, b: Any) -> tuple[int, ...]:
     return (*(y if x == 1 else x for x, y in zip(of_a[:-2], of_b[:-2])), of_a[-2], of_b[-1])
 
 
-def _check_one_framework(a: Any, b: Any, c: Any, bias: Any) -> None:
+_NAMES = ("a", "b", "c", "bias", "a_scale", "b_scale")
+
+
+def _check_one_framework(a: Any, *others: Any) -> None:
     wanted = _frameworks.framework_of(a)
-    for name, array in (("b", b), ("c", c), ("bias", bias)):
+    for name, array in zip(_NAMES[1:], others):
         if array is not None and _frameworks.framework_of(array) != wanted:
             raise with_field(
                 InvalidType(f"{name} is a {type(array).__name__} but a is a {type(a).__name__}; convert one of them"),
@@ -89,21 +104,21 @@ def _check_one_framework(a: Any, b: Any, c: Any, bias: Any) -> None:
 
 
 def _matmul_elsewhere(
-    a: Any, b: Any, c: Any, bias: Any, options: MatmulOptions, out: Any, out_dtype: Any, stream: int | None
+    given: tuple[Any, ...], options: MatmulOptions, out: Any, out_dtype: Any, stream: int | None
 ) -> Any:
+    a, b = given[:2]
     framework = _frameworks.adapter("a", a)
-    _check_one_framework(a, b, c, bias)
-    named = (("a", a), ("b", b), ("c", c), ("bias", bias))
-    arrays = [None if array is None else framework.native(name, array, []) for name, array in named]
+    _check_one_framework(*given)
+    arrays = [None if x is None else framework.native(name, x, []) for name, x in zip(_NAMES, given)]
     if out is not None:
         d = framework.native("out", out, [])
     elif len(a.shape) >= 2 and len(b.shape) >= 2:
-        d = framework.empty(a, output_shape(a, b), dtype_name(a.dtype if out_dtype is None else out_dtype))
+        d = framework.empty(a, output_shape(a, b), dtype_name(default_out_dtype(a.dtype) if out_dtype is None else out_dtype))
     else:
         d = None  # refused
     queue = framework.current_stream(a) if stream is None else stream
     target = d if out is not None or d is None else framework_native(framework, d)
-    result = _core.matmul_plain(*arrays, *options, target, queue)
+    result = _core.matmul_plain(*arrays[:4], *options, *arrays[4:], target, queue)
     if result is NotImplemented:
         raise with_field(InvalidType(f"a is a {type(a).__name__} that cannot be read"), "a")
     return out if out is not None else framework.finished(a, d)
@@ -120,6 +135,8 @@ def explain_matmul(
     *,
     c: Any = None,
     bias: Any = None,
+    a_scale: Any = None,
+    b_scale: Any = None,
     alpha: float = 1.0,
     beta: float | None = None,
     activation: str | None = None,
@@ -132,11 +149,12 @@ def explain_matmul(
 
     architecture: plan for a GPU that need not be here, such as "sm_90a".
     """
+    given = (a, b, c, bias, a_scale, b_scale)
     framework = _frameworks.adapter("a", a)
-    _check_one_framework(a, b, c, bias)
-    named = (("a", a), ("b", b), ("c", c), ("bias", bias))
-    arrays = [None if array is None else framework.native(name, array, []) for name, array in named]
-    text = _core.explain_matmul(*arrays, alpha, beta, activation, math, config, json, architecture)
+    _check_one_framework(*given)
+    arrays = [None if x is None else framework.native(name, x, []) for name, x in zip(_NAMES, given)]
+    options = (alpha, beta, activation, math, config)
+    text = _core.explain_matmul(*arrays[:4], *options, *arrays[4:], json, architecture)
     if json:
         import json as _json
 
@@ -151,15 +169,20 @@ def validate_matmul(
     *,
     c: Any = None,
     bias: Any = None,
+    a_scale: Any = None,
+    b_scale: Any = None,
     alpha: float = 1.0,
     beta: float | None = None,
     activation: str | None = None,
+    math: str = "exact",
     max_rows: int = 0,
 ) -> Validation:
     """Judges d, as any method computed it, by the rule of docs/numerics.md, as validate_attention does.
 
-    Other arguments as for matmul; c as it was before. max_rows: check about so many rows; 0 checks all.
+    Other arguments as for matmul; c as it was before. math: "fast" allows the error of TF32 products of float32.
+    max_rows: check about so many rows; 0 checks all.
     """
-    named = (("a", a), ("b", b), ("c", c), ("bias", bias), ("d", d))
-    a, b, c, bias, d = (None if x is None else _frameworks.framework_to_numpy(name, x) for name, x in named)
-    return Validation(**_core.matmul_verdict(a, b, c, bias, alpha, beta, activation, "exact", None, d, max_rows))
+    named = zip((*_NAMES, "d"), (a, b, c, bias, a_scale, b_scale, d))
+    *arrays, d = (None if x is None else _frameworks.framework_to_numpy(name, x) for name, x in named)
+    options = (alpha, beta, activation, math, None)
+    return Validation(**_core.matmul_verdict(*arrays[:4], *options, *arrays[4:], d, max_rows))

@@ -18,11 +18,11 @@ def native(name: str, array, copies: list):
     """A tensor that the compiled module reads: plain, or described by a View where PyTorch is too old for its table."""
     if not isinstance(array, torch.Tensor):
         raise with_field(InvalidType(f"{name} is a {type(array).__name__}, must be a torch.Tensor"), name)
-    if array.dtype not in (*_TAKEN, torch.int32):
+    if array.dtype not in (*_TAKEN, torch.int32, torch.float8_e4m3fn):
         raise with_field(
             InvalidType(
-                f"{name} has dtype {array.dtype}; arrays are float32, float16 or bfloat16, lengths and "
-                "offsets int32; convert it"
+                f"{name} has dtype {array.dtype}; arrays are float32, float16 or bfloat16 (of matrix "
+                "products also float8_e4m3fn), lengths and offsets int32; convert it"
             ),
             name,
         )
@@ -58,6 +58,10 @@ def to_numpy(name: str, array):
         import ml_dtypes
 
         return array.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    if array.dtype == torch.float8_e4m3fn:
+        import ml_dtypes
+
+        return array.view(torch.uint8).numpy().view(ml_dtypes.float8_e4m3fn)
     return array.numpy()
 
 

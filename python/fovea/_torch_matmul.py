@@ -6,35 +6,38 @@ from __future__ import annotations
 import torch
 
 from fovea import _core, _torch
-from fovea._matmul import dtype_name, output_shape
+from fovea._matmul import default_out_dtype, dtype_name, output_shape
 from fovea._options import MatmulConfig, MatmulOptions
 from fovea.errors import InvalidArgument, Unsupported, with_field
 
+_E4M3 = torch.float8_e4m3fn
 _library = torch.library.Library("fovea", "FRAGMENT")
 _library.define(
-    "matmul(Tensor a, Tensor b, Tensor? c, Tensor? bias, float alpha, float? beta, str? activation, str math, "
-    "str config, ScalarType out_dtype) -> Tensor"
+    "matmul(Tensor a, Tensor b, Tensor? c, Tensor? bias, Tensor? a_scale, Tensor? b_scale, float alpha, float? beta, "
+    "str? activation, str math, str config, ScalarType out_dtype) -> Tensor"
 )
 
 
-def matmul(a, b, c, bias, options: MatmulOptions, out, out_dtype, stream):
+def matmul(a, b, c, bias, a_scale, b_scale, options: MatmulOptions, out, out_dtype, stream):
     a, b = _torch._cast_for_autocast((a, b))
-    dtype = a.dtype if out_dtype is None else getattr(torch, dtype_name(out_dtype))
+    dtype = getattr(torch, dtype_name(default_out_dtype(a.dtype) if out_dtype is None else out_dtype))
     needs_gradients = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (a, b, c, bias))
     if out is not None or stream is not None:
         if needs_gradients:
             raise with_field(InvalidArgument("out and stream are for calls without gradients; leave them out"), "out")
-        return _into(a, b, c, bias, options, out, dtype, stream)
+        return _into((a, b, c, bias, a_scale, b_scale), options, out, dtype, stream)
+    if needs_gradients and (a.dtype == _E4M3 or a_scale is not None or b_scale is not None):
+        raise with_field(Unsupported("gradients of float8_e4m3fn products are not implemented; detach a and b"), "a")
     if needs_gradients and options.activation not in (None, "none"):
         raise with_field(
             Unsupported("gradients with an activation are not implemented; apply it to the result"), "activation"
         )
-    given = [x for x in (a, b, c, bias) if x is not None]
+    given = [x for x in (a, b, c, bias, a_scale, b_scale) if x is not None]
     if torch.compiler.is_compiling() or _torch._is_traced(*given):
-        return torch.ops.fovea.matmul(a, b, c, bias, *options[:4], _packed(options.config), dtype)
+        return torch.ops.fovea.matmul(a, b, c, bias, a_scale, b_scale, *options[:4], _packed(options.config), dtype)
     if needs_gradients:
         return _Matmul.apply(a, b, c, bias, options, dtype)
-    return _into(a, b, c, bias, options, None, dtype, None)
+    return _into((a, b, c, bias, a_scale, b_scale), options, None, dtype, None)
 
 
 def _packed(config: MatmulConfig | None) -> str:
@@ -49,14 +52,16 @@ def _unpacked(config: str) -> MatmulConfig | None:
     return MatmulConfig(**numbers, persistent=None if not persistent else persistent == "True", kernel=kernel)
 
 
-def _into(a, b, c, bias, options: MatmulOptions, out, dtype, stream):
-    named = (("a", a), ("b", b), ("c", c), ("bias", bias))
-    arrays = [None if x is None else _torch.native(name, x, []) for name, x in named]
+def _into(given, options: MatmulOptions, out, dtype, stream):
+    """given: a, b, c, bias, a_scale, b_scale."""
+    a, b = given[:2]
+    names = ("a", "b", "c", "bias", "a_scale", "b_scale")
+    arrays = [None if x is None else _torch.native(name, x, []) for name, x in zip(names, given)]
     if out is None and a.dim() >= 2 and b.dim() >= 2:
         out = torch.empty(output_shape(a, b), dtype=dtype, device=a.device)
     target = None if out is None else _torch.native("out", out, [])
     queue = _torch.current_stream(a) if stream is None else stream
-    _core.matmul_plain(*arrays, *options, target, queue)
+    _core.matmul_plain(*arrays[:4], *options, *arrays[4:], target, queue)
     return out
 
 
@@ -83,7 +88,7 @@ class _Matmul(torch.autograd.Function):
     def forward(ctx, a, b, c, bias, options: MatmulOptions, dtype):
         ctx.save_for_backward(a, b, c, bias)
         ctx.options = options
-        return _into(a, b, c, bias, options, None, dtype, None)
+        return _into((a, b, c, bias, None, None), options, None, dtype, None)
 
     @staticmethod
     def backward(ctx, grad):
@@ -92,22 +97,23 @@ class _Matmul(torch.autograd.Function):
         return (*_gradients(grad, a, b, c, bias, ctx.needs_input_grad, options.alpha, options.beta), None, None)
 
 
-def _real(a, b, c, bias, alpha, beta, activation, math, config, dtype):
-    return _into(a, b, c, bias, MatmulOptions(alpha, beta, activation, math, _unpacked(config)), None, dtype, None)
+def _real(a, b, c, bias, a_scale, b_scale, alpha, beta, activation, math, config, dtype):
+    options = MatmulOptions(alpha, beta, activation, math, _unpacked(config))
+    return _into((a, b, c, bias, a_scale, b_scale), options, None, dtype, None)
 
 
-def _fake(a, b, c, bias, alpha, beta, activation, math, config, dtype):
+def _fake(a, b, c, bias, a_scale, b_scale, alpha, beta, activation, math, config, dtype):
     return a.new_empty(output_shape(a, b), dtype=dtype)
 
 
 def _setup_context(ctx, inputs, output) -> None:
-    a, b, c, bias, ctx.alpha, ctx.beta, *_ = inputs
+    a, b, c, bias, _, _, ctx.alpha, ctx.beta, *_ = inputs
     ctx.save_for_backward(a, b, c, bias)
 
 
 def _operator_gradients(ctx, grad):
     a, b, c, bias = ctx.saved_tensors
-    return (*_gradients(grad, a, b, c, bias, ctx.needs_input_grad, ctx.alpha, ctx.beta), *(None,) * 6)
+    return (*_gradients(grad, a, b, c, bias, ctx.needs_input_grad, ctx.alpha, ctx.beta), *(None,) * 8)
 
 
 _library.impl("matmul", _real, "CPU")

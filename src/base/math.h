@@ -58,4 +58,36 @@ inline std::uint16_t float_to_fp16(float x) {
   return static_cast<std::uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
 }
 
+/// fp8 e4m3: no infinities, largest 448; 0x7f and 0xff are NaN.
+inline float e4m3_to_float(std::uint8_t x) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(x & 0x80u) << 24;
+  const std::uint32_t exponent = (x >> 3) & 0xfu, mantissa = x & 7u;
+  if ((x & 0x7fu) == 0x7fu) return std::bit_cast<float>(sign | 0x7fc00000u);
+  if (exponent == 0) {  // zero and subnormals: exact in float
+    return std::bit_cast<float>(sign | std::bit_cast<std::uint32_t>(static_cast<float>(mantissa) * 0x1p-9f));
+  }
+  return std::bit_cast<float>(sign | ((exponent + 120) << 23) | (mantissa << 20));
+}
+
+/// Round to nearest even, subnormals kept; what would round beyond 448 becomes NaN, as NaN does.
+inline std::uint8_t float_to_e4m3(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const auto sign = static_cast<std::uint8_t>((bits >> 24) & 0x80u);
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x43e80000u) return static_cast<std::uint8_t>(sign | 0x7fu);  // above 464
+  if (magnitude < 0x3c800000u) {  // below 2^-6: let the adder round to a multiple of 2^-9
+    const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
+    return static_cast<std::uint8_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x46800000u));
+  }
+  const std::uint32_t rounded = magnitude + 0x7ffffu + ((magnitude >> 20) & 1u);
+  return static_cast<std::uint8_t>(sign | ((rounded - 0x3c000000u) >> 20));
+}
+
+/// fp32 with 10 bits of mantissa, as matrix units take it: to nearest, ties away from zero; NaN stays NaN.
+inline float round_to_tf32(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  if ((bits & 0x7f800000u) == 0x7f800000u) return x;
+  return std::bit_cast<float>((bits + 0x1000u) & ~0x1fffu);
+}
+
 }  // namespace fovea

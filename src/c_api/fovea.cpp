@@ -30,6 +30,7 @@ static_assert(FOVEA_UNSUPPORTED == static_cast<int>(ErrorCode::kUnsupported));
 static_assert(FOVEA_COMPILE == static_cast<int>(ErrorCode::kCompile));
 static_assert(FOVEA_CUDA_ERROR == static_cast<int>(ErrorCode::kCuda));
 static_assert(FOVEA_INTERNAL == static_cast<int>(ErrorCode::kInternal));
+static_assert(FOVEA_E4M3 == static_cast<int>(DType::kE4M3));
 static_assert(FOVEA_I32 == static_cast<int>(DType::kI32) && FOVEA_BF16 == static_cast<int>(DType::kBF16));
 static_assert(FOVEA_CUDA == static_cast<int>(DeviceKind::kCUDA));
 static_assert(FOVEA_THD == static_cast<int>(Layout::kTHD) && FOVEA_BHSD == static_cast<int>(Layout::kBHSD));
@@ -131,7 +132,7 @@ TensorView view_of(const fovea_tensor* tensor, const char* field) {
     refuse(field, "{} has ndim {}, must be 1 to {}", field, tensor->ndim, TensorView::kMaxDims);
   }
   view.data = tensor->data;
-  view.dtype = enumerator(tensor->dtype, DType::kI32, field);
+  view.dtype = enumerator(tensor->dtype, DType::kE4M3, field);
   view.device = {enumerator(tensor->device_kind, DeviceKind::kCUDA, field), tensor->device_index};
   view.ndim = tensor->ndim;
   std::copy_n(tensor->shape, view.ndim, view.shape);
@@ -183,6 +184,8 @@ MatmulTensors tensors_of(const fovea_matmul_tensors* given) {
   tensors.d = view_of(t.d, "d");
   tensors.c = view_of(t.c, "c");
   tensors.bias = view_of(t.bias, "bias");
+  tensors.a_scale = view_of(t.a_scale, "a_scale");
+  tensors.b_scale = view_of(t.b_scale, "b_scale");
   return tensors;
 }
 

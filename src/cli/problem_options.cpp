@@ -175,7 +175,8 @@ DType parse_dtype(const std::string& name) {
   if (name == "fp32" || name == "float32") return DType::kF32;
   if (name == "fp16" || name == "float16") return DType::kF16;
   if (name == "bf16" || name == "bfloat16") return DType::kBF16;
-  fail(kInvalid, "--dtype", "--dtype is '{}', must be fp32, fp16 or bf16", name);
+  if (name == "e4m3" || name == "float8_e4m3fn") return DType::kE4M3;
+  fail(kInvalid, "--dtype", "--dtype is '{}', must be fp32, fp16, bf16 or, of matrix products, e4m3", name);
 }
 
 void fill_in_lengths(const CallShape& shape, AttentionOptions& options) {

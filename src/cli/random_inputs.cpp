@@ -69,6 +69,7 @@ void store_element(void* data, DType dtype, std::int64_t index, float value) {
     case DType::kF32: static_cast<float*>(data)[index] = value; break;
     case DType::kF16: static_cast<std::uint16_t*>(data)[index] = float_to_fp16(value); break;
     case DType::kBF16: static_cast<std::uint16_t*>(data)[index] = float_to_bf16(value); break;
+    case DType::kE4M3: static_cast<std::uint8_t*>(data)[index] = float_to_e4m3(value); break;
     case DType::kI32: static_cast<std::int32_t*>(data)[index] = static_cast<std::int32_t>(value); break;
   }
 }

@@ -8,7 +8,8 @@ namespace fovea::cuda {
 namespace {
 
 int native_type(DType dtype) {
-  switch (dtype) {  // CUtensorMapDataType
+  switch (dtype) {                // CUtensorMapDataType
+    case DType::kE4M3: return 0;  // as bytes
     case DType::kI32: return 3;
     case DType::kF16: return 6;
     case DType::kF32: return 7;

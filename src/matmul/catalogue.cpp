@@ -49,6 +49,44 @@ void add_alignments(std::vector<MatmulProblem>& all, DType dtype) {
   all.push_back(p);
 }
 
+/// fp32 as TF32.
+void add_fast(std::vector<MatmulProblem>& all) {
+  const std::size_t first = all.size();
+  all.push_back(problem_of(DType::kF32, 4096, 4096, 4096));
+  all.push_back(problem_of(DType::kF32, 256, 256, 256));
+  all.push_back(problem_of(DType::kF32, 16, 4096, 4096));
+  add_orders(all, DType::kF32);
+  add_epilogues(all, DType::kF32);
+  add_alignments(all, DType::kF32);
+  for (std::size_t i = first; i < all.size(); ++i) all[i].math = Math::kFast;
+}
+
+/// fp8, b transposed as matrix units want it; and one of the layouts that are read element by element.
+void add_e4m3(std::vector<MatmulProblem>& all) {
+  const std::size_t first = all.size();
+  for (const int size : {4096, 1536, 256}) all.push_back(problem_of(DType::kE4M3, size, size, size));
+  for (const int rows : {16, 64}) all.push_back(problem_of(DType::kE4M3, rows, 4096, 4096));
+  add_epilogues(all, DType::kE4M3);
+  for (std::size_t i = first; i < all.size(); ++i) {
+    MatmulProblem& p = all[i];
+    p.b_order = MatrixOrder::kColumnMajor;
+    if (p.d_dtype == DType::kE4M3) p.d_dtype = DType::kBF16;
+    p.c_dtype = p.bias_dtype = DType::kBF16;
+  }
+  const std::size_t count = all.size() - first;
+  for (std::size_t i = 0; i < count; ++i) {
+    for (const ScaleKind scale : {ScaleKind::kPerTensor, ScaleKind::kPerBlock}) {
+      all.push_back(all[first + i]);
+      all.back().scale = scale;
+    }
+  }
+  MatmulProblem p = all[first];
+  p.a_alignment_bytes = p.b_alignment_bytes = 1;
+  all.push_back(p);
+  p.b_order = MatrixOrder::kRowMajor;
+  all.push_back(p);
+}
+
 }  // namespace
 
 std::vector<MatmulProblem> matmul_catalogue() {
@@ -63,6 +101,8 @@ std::vector<MatmulProblem> matmul_catalogue() {
     add_epilogues(all, dtype);
     add_alignments(all, dtype);
   }
+  add_fast(all);
+  add_e4m3(all);
   return all;
 }
 

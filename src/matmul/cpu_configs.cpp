@@ -62,7 +62,8 @@ bool choose_streaming_blocks(MatmulConfig& config, int m, const MatmulKernels& k
   for (const StreamingBlocks& x : table) {
     if (m > x.most_rows) continue;
     config.block_n = std::min(config.block_n, static_cast<int>(round_up(x.block_n, kernels.tile_columns)));
-    config.block_k = std::min(config.block_k, x.k_bytes / kernels.element_bytes);
+    if (config.scale != ScaleKind::kPerBlock)
+      config.block_k = std::min(config.block_k, x.k_bytes / kernels.element_bytes);
     return true;
   }
   return false;
@@ -75,6 +76,7 @@ MatmulConfig config_of(const MatmulProblem& p) {
   c.c_dtype = p.c_dtype;
   c.bias_dtype = p.bias_dtype;
   c.math = p.math;
+  c.scale = p.scale;
   c.a_order = p.a_order;
   c.b_order = p.b_order;
   c.c_order = p.c_order;
@@ -111,7 +113,7 @@ struct Chooser {
     // and packing them took 2 to 5 % of a product of 256 to 2048 (AVX-512 on Zen 4).
     c.packs_a = !kernels.takes_rows_of_a || p.a_order != MatrixOrder::kRowMajor;
     c.packs_b = true;
-    c.block_k = step_of(p.k, kernels.block_k);
+    c.block_k = c.scale == ScaleKind::kPerBlock ? kScaleBlock : step_of(p.k, kernels.block_k);
     return c;
   }
 
@@ -168,7 +170,7 @@ struct Chooser {
     c.packs_a = c.packs_b = false;
     c.block_m = whole(m(), kernels.tile_rows);
     c.block_n = columns_of(kLineColumns);
-    c.block_k = std::min(whole(std::max(p.k, 1), kernels.depth), kMostLineDepth);
+    if (c.scale != ScaleKind::kPerBlock) c.block_k = std::min(whole(std::max(p.k, 1), kernels.depth), kMostLineDepth);
     return c;
   }
 };
@@ -206,7 +208,7 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
     add(c);
   }
   MatmulConfig shallow = found.front();
-  shallow.block_k = std::min(shallow.block_k, step_of(p.k, kernels.block_k / 2));
+  if (p.scale != ScaleKind::kPerBlock) shallow.block_k = std::min(shallow.block_k, step_of(p.k, kernels.block_k / 2));
   add(shallow);
   return found;
 }

@@ -38,6 +38,7 @@ class Product {
     blocks_k_ = std::max(1, ceil_div(args.k, config.block_k));
     packs_a_ahead_ = config.packs_a && blocks_n_ > 1;
     packs_b_ahead_ = config.packs_b && blocks_m_ > 1;
+    is_scaled_ = config.scale == ScaleKind::kPerBlock;
     copies_a_ = is_shared(args.a) ? 1 : args.batch;
     copies_b_ = is_shared(args.b) ? 1 : args.batch;
     // Sums of fp32 that need nothing done to them are formed in d itself.
@@ -59,7 +60,7 @@ class Product {
   void pack_piece_a(std::int64_t piece, char* ahead) const { pack_piece(true, piece, ahead); }
   void pack_piece_b(std::int64_t piece, char* ahead) const { pack_piece(false, piece, ahead); }
 
-  std::int64_t scratch_bytes() const { return a_bytes() + b_bytes() + sums_bytes(); }
+  std::int64_t scratch_bytes() const { return a_bytes() + b_bytes() + sums_bytes() + block_bytes(); }
   void run_task(std::int64_t task, const char* ahead_a, const char* ahead_b, char* scratch) const;
 
  private:
@@ -119,9 +120,20 @@ class Product {
   int max_depth() const { return std::min(config_.block_k, args_.k); }
   Int64 sums_stride() const { return round_up(std::min(config_.block_n, args_.n), 16); }
   Int64 sums_bytes() const {
-    return is_plain_ || blocks_k_ == 1 ? 0 : sums_stride() * std::min(config_.block_m, args_.m) * Int64{sizeof(float)};
+    return is_plain_ || (blocks_k_ == 1 && !is_scaled_)
+               ? 0
+               : sums_stride() * std::min(config_.block_m, args_.m) * Int64{sizeof(float)};
   }
 
+  /// Where sums of one block of k wait for their scales, and the scales of a row of them.
+  Int64 block_bytes() const {
+    if (!is_scaled_) return 0;
+    return sums_stride() * (std::min(config_.block_m, args_.m) + 1) * Int64{sizeof(float)};
+  }
+
+  void run_scaled(MatmulBlock block, int batch, const MatmulFinish& finish, const char* ahead_a, const char* ahead_b,
+                  char* scratch) const;
+  void add_scaled(const MatmulBlock& block, int batch, int step, const float* block_sums, float* row_scales) const;
   void multiply_step(MatmulBlock block, int batch, int step, const char* ahead_a, const char* ahead_b,
                      char* scratch) const;
   void look_ahead(MatmulBlock& block, int batch, int step) const;
@@ -131,7 +143,7 @@ class Product {
   const MatmulConfig& config_;
   int blocks_m_, blocks_n_, blocks_k_;
   int copies_a_, copies_b_;
-  bool packs_a_ahead_, packs_b_ahead_, is_plain_;
+  bool packs_a_ahead_, packs_b_ahead_, is_plain_, is_scaled_;
 };
 
 /// The memory that the task packs in its next step, or reads once where it lies.
@@ -194,6 +206,46 @@ void Product::multiply_step(MatmulBlock block, int batch, int step, const char* 
   kernels_.multiply(block);
 }
 
+/// block.sums += (or =, in the first step) what one step of k gave, times its scales. row_scales: those of the columns.
+void Product::add_scaled(const MatmulBlock& block, int batch, int step, const float* block_sums,
+                         float* row_scales) const {
+  const auto scale_at = [&](const ScaleArgs& scale, int line, int lines) {
+    return scale.data[batch_offset(args_, scale.stride_batch, batch) + line / lines * scale.stride_line +
+                      step * scale.stride_k];
+  };
+  for (int j = 0; j < block.n; ++j) {
+    row_scales[j] = args_.k > 0 ? scale_at(args_.b_scale, block.column + j, config_.b_scale_lines) : 1.0f;
+  }
+  for (int i = 0; i < block.m; ++i) {
+    const float of_row = args_.k > 0 ? scale_at(args_.a_scale, block.row + i, config_.a_scale_lines) : 1.0f;
+    const float* from = block_sums + i * sums_stride();
+    float* to = block.sums + i * block.sums_stride;
+    if (step == 0) {
+      for (int j = 0; j < block.n; ++j) to[j] = of_row * row_scales[j] * from[j];
+    } else {
+      for (int j = 0; j < block.n; ++j) to[j] += of_row * row_scales[j] * from[j];
+    }
+  }
+}
+
+/// Every step of k is a block of the scales: its sums are formed apart.
+void Product::run_scaled(MatmulBlock block, int batch, const MatmulFinish& finish, const char* ahead_a,
+                         const char* ahead_b, char* scratch) const {
+  auto* const row_scales = reinterpret_cast<float*>(scratch + a_bytes() + b_bytes() + sums_bytes());
+  MatmulBlock part = block;
+  part.sums = row_scales + sums_stride();
+  part.sums_stride = sums_stride();
+  for (int step = 0; step < blocks_k_; ++step) {
+    multiply_step(part, batch, step, ahead_a, ahead_b, scratch);
+    add_scaled(block, batch, step, part.sums, row_scales);
+  }
+  if (is_plain_) return;
+  block.adds = true;  // no products any more: what is there is finished
+  block.finish = &finish;
+  block.a = block.b = scratch;
+  kernels_.multiply(block);
+}
+
 void Product::run_task(std::int64_t task, const char* ahead_a, const char* ahead_b, char* scratch) const {
   const auto batch = static_cast<int>(task / (std::int64_t{blocks_m_} * blocks_n_));
   const auto within = static_cast<int>(task % (std::int64_t{blocks_m_} * blocks_n_));
@@ -208,9 +260,13 @@ void Product::run_task(std::int64_t task, const char* ahead_a, const char* ahead
   if (is_plain_) {
     block.sums = static_cast<float*>(args_.d) + finish.d_offset + block.row * args_.d_stride_row + block.column;
     block.sums_stride = args_.d_stride_row;
-  } else if (blocks_k_ > 1) {
+  } else if (blocks_k_ > 1 || is_scaled_) {
     block.sums = reinterpret_cast<float*>(scratch + a_bytes() + b_bytes());
     block.sums_stride = sums_stride();
+  }
+  if (is_scaled_) {
+    run_scaled(block, batch, finish, ahead_a, ahead_b, scratch);
+    return;
   }
   for (int step = 0; step < blocks_k_; ++step) {
     block.adds = step > 0;
@@ -258,6 +314,7 @@ void run_product(cpu::ThreadPool& pool, const Product& product, int threads) {
 MatmulArgs rows_from(const MatmulArgs& args, const MatmulConfig& config, int row, int count) {
   MatmulArgs part = args;
   part.m = count;
+  if (part.a_scale.data) part.a_scale.data += row / config.a_scale_lines * part.a_scale.stride_line;
   part.a.data = element_at(args.a.data, row * args.a.stride_row, config.dtype);
   part.c.data = element_at(args.c.data, row * args.c.stride_row, config.c_dtype);
   part.d = const_cast<void*>(element_at(args.d, row * args.d_stride_row, config.d_dtype));
@@ -268,6 +325,7 @@ MatmulArgs rows_from(const MatmulArgs& args, const MatmulConfig& config, int row
 MatmulArgs columns_from(const MatmulArgs& args, const MatmulConfig& config, int column, int count) {
   MatmulArgs part = args;
   part.n = count;
+  if (part.b_scale.data) part.b_scale.data += column / config.b_scale_lines * part.b_scale.stride_line;
   part.b.data = element_at(args.b.data, column * args.b.stride_col, config.dtype);
   part.c.data = element_at(args.c.data, column * args.c.stride_col, config.c_dtype);
   part.d = const_cast<void*>(element_at(args.d, column * args.d_stride_col, config.d_dtype));
@@ -284,6 +342,9 @@ MatmulArgs product_at(const MatmulArgs& args, const MatmulConfig& config, int ba
   part.b.data = element_at(args.b.data, batch_offset(args, args.b.stride_batch, batch), config.dtype);
   part.c.data = element_at(args.c.data, batch_offset(args, args.c.stride_batch, batch), config.c_dtype);
   part.d = const_cast<void*>(element_at(args.d, batch_offset(args, args.d_stride_batch, batch), config.d_dtype));
+  for (ScaleArgs* scale : {&part.a_scale, &part.b_scale}) {
+    if (scale->data) scale->data += batch_offset(args, scale->stride_batch, batch);
+  }
   part.batch = 1;
   for (int& size : part.batch_sizes) size = 1;
   return part;
@@ -307,7 +368,10 @@ void run_cpu_matmul(cpu::ThreadPool& pool, const cpu::MatmulKernels& kernels, co
   }
   const bool cuts_rows = product.ahead_a_bytes() >= product.ahead_b_bytes();
   const int lines = cuts_rows ? args.m : args.n, block = cuts_rows ? config.block_m : config.block_n;
-  const int unit = lines > block ? block : cuts_rows ? kernels.tile_rows : kernels.tile_columns;
+  const int unit = config.scale == ScaleKind::kPerBlock ? kScaleBlock
+                   : lines > block                      ? block
+                   : cuts_rows                          ? kernels.tile_rows
+                                                        : kernels.tile_columns;
   const auto half = static_cast<int>(std::min<std::int64_t>(lines, round_up(lines / 2, unit)));
   if (half == 0 || half == lines) {
     run_product(pool, product, useful_threads(args, pool.num_threads()));

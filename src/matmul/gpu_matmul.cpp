@@ -14,10 +14,11 @@
 namespace fovea {
 
 std::string source_of(const MatmulConfig& c) {
-  static constexpr const char* kTypes[] = {"kF32", "kF16", "kBF16", "kI32"};
+  static constexpr const char* kTypes[] = {"kF32", "kF16", "kBF16", "kI32", "kE4M3"};
   static constexpr const char* kOrders[] = {"kRowMajor", "kColumnMajor", "kStrided"};
   static constexpr const char* kBiases[] = {"kNone", "kPerColumn", "kPerRow"};
   static constexpr const char* kActivations[] = {"kNone", "kRelu", "kGelu", "kSilu"};
+  static constexpr const char* kScales[] = {"kNone", "kPerTensor", "kPerBlock"};
   static constexpr const char* kSplits[] = {"kNone", "kWorkspace", "kCluster"};
   std::string text = "MatmulConfig{";
   const auto word = [&](const char* name, const char* type, const char* value) {
@@ -31,6 +32,11 @@ std::string source_of(const MatmulConfig& c) {
   if (c.has_c) word("c_dtype", "DType", kTypes[static_cast<int>(c.c_dtype)]);
   if (c.bias != BiasKind::kNone) word("bias_dtype", "DType", kTypes[static_cast<int>(c.bias_dtype)]);
   if (c.math == Math::kFast) word("math", "Math", "kFast");
+  if (c.scale != ScaleKind::kNone) word("scale", "ScaleKind", kScales[static_cast<int>(c.scale)]);
+  if (c.scale == ScaleKind::kPerBlock) {
+    number("a_scale_lines", c.a_scale_lines, 1);
+    number("b_scale_lines", c.b_scale_lines, kScaleBlock);
+  }
   word("a_order", "MatrixOrder", kOrders[static_cast<int>(c.a_order)]);
   word("b_order", "MatrixOrder", kOrders[static_cast<int>(c.b_order)]);
   word("d_order", "MatrixOrder", kOrders[static_cast<int>(c.d_order)]);
@@ -71,6 +77,8 @@ MatmulConfig gpu_matmul_config(const MatmulProblem& problem, bool swaps_ab) {
   c.c_dtype = p.has_c ? p.c_dtype : c.c_dtype;
   c.bias_dtype = p.has_bias ? p.bias_dtype : c.bias_dtype;
   c.math = p.math;
+  c.scale = p.scale;
+  if (swaps_ab) std::swap(c.a_scale_lines, c.b_scale_lines);
   c.a_order = p.a_order;
   c.b_order = p.b_order;
   c.d_order = p.d_order;

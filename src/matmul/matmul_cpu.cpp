@@ -70,6 +70,8 @@ MatmulPlan prepare(Runtime&, const MatmulProblem& problem, const DeviceInfo& dev
   check_block("block_m", config.block_m, kMaxBlock);
   check_block("block_n", config.block_n, kMaxBlock);
   check_block("block_k", config.block_k, kMaxBlockK);
+  check(config.scale != ScaleKind::kPerBlock || config.block_k == kScaleBlock, ErrorCode::kInvalidArgument, "tile",
+        "tile.block_k is {}, must be {} where scales are per block: they change there", config.block_k, kScaleBlock);
   check(config.stages == 0 && config.warps == 0 && config.cluster_m <= 1 && config.cluster_n <= 1 &&
             config.num_splits <= 1,
         ErrorCode::kInvalidArgument, "tile",
@@ -78,20 +80,32 @@ MatmulPlan prepare(Runtime&, const MatmulProblem& problem, const DeviceInfo& dev
   MatmulPlan plan;
   plan.config = rounded(config, kernels);
   plan.state = std::shared_ptr<const void>(std::shared_ptr<const void>(), &kernels);  // the table lives for ever
-  plan.detail = fmt::format("{}, {} in {} x {} register tiles, {}{}{} thread{}", kernels.isa, kernels.products,
+  plan.detail = fmt::format("{}, {} in {} x {} register tiles, {}{}{} thread{}{}", kernels.isa, kernels.products,
                             kernels.tile_rows, kernels.tile_columns, config.swaps_ab ? "d transposed, " : "",
                             config.packs_a || config.packs_b ? "" : "not packed, ", device.num_threads,
-                            device.num_threads == 1 ? "" : "s");
+                            device.num_threads == 1 ? "" : "s",
+                            config.math == Math::kFast ? ", true fp32 although math = fast" : "");
   return plan;
 }
 
-void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& args, Stream) {
+/// Scales of whole operands are a part of alpha.
+MatmulArgs with_scaled_alpha(const MatmulArgs& given) {
+  MatmulArgs args = given;
+  for (const ScaleArgs* scale : {&given.a_scale, &given.b_scale}) {
+    if (scale->data) args.alpha *= *scale->data;
+  }
+  return args;
+}
+
+void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream) {
+  const MatmulArgs args = plan.config.scale == ScaleKind::kPerTensor ? with_scaled_alpha(user_args) : user_args;
   const auto& kernels = *static_cast<const cpu::MatmulKernels*>(plan.state.get());
   if (!plan.config.swaps_ab) {
     run_cpu_matmul(runtime.impl().pool, kernels, args, plan.config);
     return;
   }
   MatmulConfig config = exchanged(plan.config);
+  std::swap(config.a_scale_lines, config.b_scale_lines);
   if (config.bias == BiasKind::kPerColumn) config.bias = BiasKind::kPerRow;
   run_cpu_matmul(runtime.impl().pool, kernels, transposed(args), config);
 }

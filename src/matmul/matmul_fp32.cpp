@@ -11,7 +11,10 @@ constexpr SimpleGpuMatmul kKernel = {"matmul_fp32", "kernels/matmul/matmul_fp32.
 constexpr int kBlocks[][2] = {{128, 128}, {128, 64}, {64, 128}, {64, 64}};
 constexpr int kWarps = 8, kBlockK = 16;
 
-Support supports(const MatmulProblem& p, const DeviceInfo& device) { return supports_gpu_matmul(p, device); }
+Support supports(const MatmulProblem& p, const DeviceInfo& device) {
+  if (p.dtype == DType::kE4M3) return Support::no("multiplies fp32, fp16 and bf16");
+  return supports_gpu_matmul(p, device);
+}
 
 /// 128 products per clock, and what reading operands from shared memory adds where tiles are small.
 double clk_per_step(const MatmulConfig& c) {
@@ -22,6 +25,7 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& d
   std::vector<MatmulConfig> configs;
   for (const auto& [block_m, block_n] : kBlocks) {
     MatmulConfig c = gpu_matmul_config(p, false);
+    c.math = Math::kExact;  // one kernel for both
     c.block_m = block_m, c.block_n = block_n, c.block_k = kBlockK;
     c.stages = 2, c.warps = kWarps;
     c.blocks_per_sm = block_m * block_n < 128 * 128 ? 2 : 1;  // two of 128 x 128 would spill some registers
@@ -30,7 +34,7 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& d
   return simple_candidates(p, device, configs, clk_per_step);
 }
 
-MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& device, const MatmulConfig& c) {
+MatmulPlan prepare(Runtime& runtime, const MatmulProblem& p, const DeviceInfo& device, const MatmulConfig& c) {
   const auto need = [&](bool ok, const char* field, int got, const char* rule) {
     check(ok, ErrorCode::kInvalidArgument, "tile", "{} is {}, must be {} (matmul_fp32 on {})", field, got, rule,
           device.name);
@@ -43,7 +47,9 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& dev
   need(c.cluster_m * c.cluster_n == 1, "cluster", c.cluster_m * c.cluster_n, "1 x 1");
   need(c.num_splits >= 1 && c.num_splits <= 64, "num_splits", c.num_splits, "1 to 64");
   need(!c.is_persistent, "persistent", 1, "false: a block computes one tile");
-  return prepare_simple_matmul(runtime, kKernel, device, c);
+  MatmulPlan plan = prepare_simple_matmul(runtime, kKernel, device, c);
+  if (p.math == Math::kFast) plan.detail += ", true fp32 although math = fast";
+  return plan;
 }
 
 void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& args, Stream stream) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The card of kernels/matmul/matmul_sm80.cuh: fp16 and bf16 by mma.sync, from Turing (fp16) to Blackwell.
+// The card of kernels/matmul/matmul_sm80.cuh: fp16, bf16, e4m3 and, as TF32, fp32 by mma.sync, from Turing (fp16) to
+// Blackwell.
 #include <fmt/format.h>
 
 #include "base/check.h"
@@ -12,25 +13,36 @@ namespace {
 constexpr SimpleGpuMatmul kKernel = {"matmul_sm80", "kernels/matmul/matmul_sm80.cuh", matmul_sm80_shared_bytes};
 
 struct Tile {
-  int block_m, block_n, block_k, stages, warps, warps_m;
+  int block_m, block_n, k_bytes, stages, warps, warps_m;
 };
-constexpr Tile kTiles[] = {{128, 128, 32, 4, 4, 2},
-                           {128, 64, 32, 4, 4, 2},
-                           {64, 128, 32, 4, 4, 2},
-                           {64, 64, 32, 4, 4, 2},
-                           {32, 64, 64, 4, 4, 2}};
+constexpr Tile kTiles[] = {{128, 128, 64, 4, 4, 2},
+                           {128, 64, 64, 4, 4, 2},
+                           {64, 128, 64, 4, 4, 2},
+                           {64, 64, 64, 4, 4, 2},
+                           {32, 64, 128, 4, 4, 2}};
+
+/// Registers of a thread for sums, and how many leave room for the rest: e4m3 keeps two sets, and where the compiler
+/// makes its product of fp16 products (sm_90, sm_100) operands take twice the room.
+int sums_of(const MatmulConfig& c) { return c.block_m * c.block_n / (32 * c.warps); }
+int max_sums(const MatmulConfig& c, const DeviceInfo& device) {
+  const bool has_product = device.compute_capability == 89 || device.compute_capability >= 120;
+  return c.dtype != DType::kE4M3 ? 128 : has_product ? 64 : 32;
+}
 
 Support supports(const MatmulProblem& p, const DeviceInfo& device) {
   if (Support s = supports_gpu_matmul(p, device); !s) return s;
-  if (p.dtype == DType::kF32) return Support::no("multiplies fp16 and bf16");
+  if (p.dtype == DType::kF32 && p.math != Math::kFast) return Support::no("multiplies fp32 as TF32, with math = fast");
+  if (p.dtype == DType::kF32 && device.compute_capability < 80) return Support::no("multiplies TF32 from sm_80 on");
+  if (p.dtype == DType::kE4M3 && !device.has_fp8_mma) return Support::no("multiplies e4m3 from sm_89 on");
   if (p.dtype == DType::kBF16 && !device.has_bf16_mma) return Support::no("multiplies bf16 from sm_80 on");
   return Support::yes();
 }
 
 /// A tile's products at the rate of the matrix units, and what its copies add where tiles are small.
 double clk_per_step(const MatmulConfig& c) {
-  const double product = c.block_m * c.block_n * c.block_k / 1024.0;
-  const double copies = 2.0 * (c.block_m + c.block_n) * c.block_k / 32;
+  const double k_bytes = c.block_k * size_bytes(c.dtype);
+  const double product = c.block_m * c.block_n * k_bytes / 2048;
+  const double copies = (c.block_m + c.block_n) * k_bytes / 32;
   return product + 0.5 * copies;
 }
 
@@ -38,9 +50,15 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& d
   std::vector<MatmulConfig> configs;
   for (const Tile& t : kTiles) {
     MatmulConfig c = gpu_matmul_config(p, false);
-    c.block_m = t.block_m, c.block_n = t.block_n, c.block_k = t.block_k;
+    c.block_m = t.block_m, c.block_n = t.block_n, c.block_k = t.k_bytes / size_bytes(p.dtype);
     c.stages = device.has_cp_async ? t.stages : 2;
     c.warps = t.warps, c.warps_m = t.warps_m, c.blocks_per_sm = 1;
+    while (sums_of(c) > max_sums(c, device)) c.warps *= 2;
+    if (c.warps > 8) continue;
+    if (p.dtype == DType::kE4M3) {  // no word transposes bytes
+      if (c.a_order != MatrixOrder::kRowMajor) c.a_order = MatrixOrder::kStrided;
+      if (c.b_order != MatrixOrder::kColumnMajor) c.b_order = MatrixOrder::kStrided;
+    }
     if (matmul_sm80_shared_bytes(c) <= device.shared_per_block_bytes) configs.push_back(c);
   }
   return simple_candidates(p, device, configs, clk_per_step);
@@ -59,16 +77,23 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& dev
        fmt::format("a multiple of {} (16 rows for each of {} warps)", 16 * c.warps_m, c.warps_m));
   need(c.block_n >= 16 && c.block_n % (16 * warps_n) == 0, "block_n", c.block_n,
        fmt::format("a multiple of {} (16 columns for each of {} warps)", 16 * warps_n, warps_n));
-  need(c.block_k >= 16 && c.block_k % 16 == 0, "block_k", c.block_k, "a multiple of 16");
-  const int sums = c.block_m / c.warps_m * (c.block_n / warps_n) / 32;
-  need(sums <= 128, "block_m * block_n", c.block_m * c.block_n,
-       fmt::format("at most {} with {} warps: 128 registers of a thread for sums", 128 * 32 * c.warps, c.warps));
+  const int step = 32 / size_bytes(c.dtype);
+  need(c.block_k >= step && c.block_k % step == 0, "block_k", c.block_k, fmt::format("a multiple of {}", step));
+  need(c.dtype != DType::kE4M3 || kScaleBlock % c.block_k == 0, "block_k", c.block_k, "32, 64 or 128 for e4m3");
+  const int sums = max_sums(c, device);
+  need(sums_of(c) <= sums, "block_m * block_n", c.block_m * c.block_n,
+       fmt::format("at most {} with {} warps: {} registers of a thread for sums", sums * 32 * c.warps, c.warps, sums));
   if (!device.has_cp_async) c.stages = 2;
   need(c.stages >= 2 && c.stages <= 8, "stages", c.stages, "2 to 8");
   need(c.cluster_m * c.cluster_n == 1, "cluster", c.cluster_m * c.cluster_n, "1 x 1");
   need(c.num_splits >= 1 && c.num_splits <= 64, "num_splits", c.num_splits, "1 to 64");
   need(!c.is_persistent, "persistent", 1, "false: a block computes one tile");
-  return prepare_simple_matmul(runtime, kKernel, device, c);
+  MatmulPlan plan = prepare_simple_matmul(runtime, kKernel, device, c);
+  if (c.dtype == DType::kF32) plan.detail += ", as TF32";
+  const bool reads_elements = c.a_order == MatrixOrder::kStrided || c.b_order == MatrixOrder::kStrided;
+  if (c.dtype == DType::kE4M3 && reads_elements)
+    plan.detail += ", slowly: give a row-major and b as the transposed view of an (n, k) matrix";
+  return plan;
 }
 
 void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& args, Stream stream) {

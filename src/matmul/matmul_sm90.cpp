@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The card of kernels/matmul/matmul_sm90.cuh: fp16 and bf16 on Hopper, operands through the copy engine.
+// The card of kernels/matmul/matmul_sm90.cuh: fp16, bf16 and e4m3 on Hopper, operands through the copy engine.
 #include "contract/matmul_sm90.h"
 
 #include <fmt/format.h>
@@ -27,7 +27,7 @@ struct LoadedSm90 {
 Support supports(const MatmulProblem& p, const DeviceInfo& device) {
   if (Support s = supports_gpu_matmul(p, device); !s) return s;
   if (!device.has_wgmma) return Support::no("needs wgmma, which is in compute capability 9.0 only");
-  if (p.dtype == DType::kF32) return Support::no("multiplies fp16 and bf16");
+  if (p.dtype == DType::kF32) return Support::no("multiplies fp16, bf16 and e4m3");
   if (p.k == 0) return Support::no("needs k of at least 1");
   for (const auto& [name, order, alignment] :
        {std::tuple{"a", p.a_order, p.a_alignment_bytes}, {"b", p.b_order, p.b_alignment_bytes}}) {
@@ -38,6 +38,11 @@ Support supports(const MatmulProblem& p, const DeviceInfo& device) {
                       "of {}",
                       name, alignment));
     }
+  }
+  if (p.dtype == DType::kE4M3 && (p.a_order != MatrixOrder::kRowMajor || p.b_order != MatrixOrder::kColumnMajor)) {
+    return Support::no(
+        "multiplies e4m3 with k contiguous in both operands; give a row-major and b as the transposed view of an (n, "
+        "k) matrix");
   }
   return Support::yes();
 }
@@ -68,7 +73,7 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& dev
     loaded->kernel = prepared.loaded;
   }
   prepared.plan.detail = fmt::format(
-      "{} x {} x 64, {} stages, {} warps{}{}{}", c.block_m, c.block_n, c.stages, c.warps,
+      "{} x {} x {}, {} stages, {} warps{}{}{}", c.block_m, c.block_n, c.block_k, c.stages, c.warps,
       c.cluster_m * c.cluster_n > 1 ? fmt::format(", cluster {} x {}", c.cluster_m, c.cluster_n) : "",
       c.num_splits > 1 ? fmt::format(", k in {} parts", c.num_splits) : "", c.swaps_ab ? ", as d^T = b^T a^T" : "");
   prepared.plan.state = std::move(loaded);
@@ -106,7 +111,8 @@ cuda::TensorMap operand_map(const cuda::Driver& driver, const MatmulArgs& args, 
                             bool is_k_major, int rows, Int64 stride_rows, Int64 stride_k, int box_rows) {
   constexpr auto kSwizzle = cuda::Swizzle::k128Bytes;
   if (is_k_major)
-    return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, 64, box_rows, kSwizzle);
+    return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, matmul_sm90_block_k(dtype),
+                  box_rows, kSwizzle);
   return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, 64, 64, kSwizzle);
 }
 

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/math.h"
 #include "cuda/launch.h"
 #include "runtime.h"
 
@@ -57,7 +58,8 @@ MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c) {
   if (c.split == SplitKind::kWorkspace) {
     const int steps = (args.k + c.block_k - 1) / c.block_k;
     s.num_splits = std::max(1, std::min(c.num_splits, steps));
-    s.k_per_split = (steps + s.num_splits - 1) / s.num_splits * c.block_k;
+    const int unit = c.dtype == DType::kE4M3 ? std::max(kScaleBlock, c.block_k) : c.block_k;
+    s.k_per_split = static_cast<int>(round_up((steps + s.num_splits - 1) / s.num_splits * c.block_k, unit));
   }
   s.num_tiles = Int64{s.tiles_m} * s.tiles_n * args.batch;
   return s;

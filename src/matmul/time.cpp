@@ -30,6 +30,8 @@ void fill(void* data, std::int64_t count, DType dtype) {
     const float x = static_cast<float>(static_cast<std::int32_t>(state >> 32)) * 0x1p-31f;
     if (dtype == DType::kF32) {
       static_cast<float*>(data)[i] = x;
+    } else if (dtype == DType::kE4M3) {
+      static_cast<std::uint8_t*>(data)[i] = float_to_e4m3(x);
     } else {
       static_cast<std::uint16_t*>(data)[i] = dtype == DType::kBF16 ? float_to_bf16(x) : float_to_fp16(x);
     }
@@ -41,7 +43,8 @@ class Operands {
  public:
   Operands(Runtime& runtime, const MatmulTensors& shapes) : runtime_(runtime), tensors_(shapes) {
     const bool c_is_d = shapes.c.present() && shapes.c.data && shapes.c.data == shapes.d.data;
-    for (TensorView* view : {&tensors_.a, &tensors_.b, &tensors_.c, &tensors_.bias, &tensors_.d}) {
+    for (TensorView* view :
+         {&tensors_.a, &tensors_.b, &tensors_.c, &tensors_.bias, &tensors_.d, &tensors_.a_scale, &tensors_.b_scale}) {
       if (view->present()) allocate(*view);
     }
     if (c_is_d) tensors_.c = tensors_.d;

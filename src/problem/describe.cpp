@@ -36,7 +36,8 @@ void check_main_tensor(const Named& n, const TensorView& q, Layout layout, bool 
         is_paged_kv ? "(pages, page_size, num_heads_kv, head_dim)" : dims_text(layout));
   check_extent(n);
   check(t.dtype == DType::kF32 || t.dtype == DType::kF16 || t.dtype == DType::kBF16, kBad, n.name,
-        "{} has dtype {}, must be fp32, fp16 or bf16", n.name, name_of(t.dtype));
+        "{} has dtype {}, must be fp32, fp16 or bf16{}", n.name, name_of(t.dtype),
+        t.dtype == DType::kE4M3 ? ": fp8 is for operands of matrix products; convert it" : "");
   check(t.dtype == q.dtype, kBad, n.name, "{} has dtype {} but q has {}; convert one of them", n.name, name_of(t.dtype),
         name_of(q.dtype));
   check(t.device == q.device, kBad, n.name, "{} is on another device than q; move it there", n.name);

@@ -18,16 +18,19 @@ namespace {
 constexpr ErrorCode kBad = ErrorCode::kInvalidArgument;
 constexpr std::int64_t kIntLimit = std::numeric_limits<int>::max();
 
+/// Of d, c and bias; a and b may be fp8 as well.
 bool is_element(DType dtype) { return dtype == DType::kF32 || dtype == DType::kF16 || dtype == DType::kBF16; }
 
-void check_operand(const Named& n, const TensorView& a, const char* dims, bool require_data) {
+void check_operand(const Named& n, const TensorView& a, const char* dims, bool require_data, bool may_be_fp8 = false) {
   const TensorView& t = *n.tensor;
   check(t.present(), kBad, n.name, "{} is missing; a matrix product needs a, b and d", n.name);
   check(t.ndim >= 2 && t.ndim <= 2 + kMatmulBatchDims, kBad, n.name,
         "{} has {} dimensions, must have 2 to {}: {}; a vector is a matrix of one row or column", n.name, t.ndim,
         2 + kMatmulBatchDims, dims);
   check_extent(n);
-  check(is_element(t.dtype), kBad, n.name, "{} has dtype {}, must be fp32, fp16 or bf16", n.name, name_of(t.dtype));
+  check(is_element(t.dtype) || (may_be_fp8 && t.dtype == DType::kE4M3), kBad, n.name,
+        "{} has dtype {}, must be fp32, fp16{} bf16{}", n.name, name_of(t.dtype), may_be_fp8 ? "," : " or",
+        may_be_fp8 ? " or e4m3" : "");
   check(t.device == a.device, kBad, n.name, "{} is on another device than a; move it there", n.name);
   check_data(n, require_data);
 }
@@ -77,6 +80,50 @@ void check_bias(const MatmulTensors& t, bool require_data) {
   check_data(n, require_data);
 }
 
+bool has_one_number(const TensorView& t) { return t.ndim == 1 && t.shape[0] == 1; }
+
+/// Shape (..., rows, cols), with leading dimensions as those of d.
+void check_block_scale(const Named& n, const TensorView& d, std::int64_t rows, std::int64_t cols, const char* dims) {
+  const TensorView& t = *n.tensor;
+  check(t.ndim >= 2 && t.ndim <= 2 + kMatmulBatchDims && rows_of(t) == rows && cols_of(t) == cols, kBad, n.name,
+        "{} has shape {}, must be (1) or end in ({}, {}): {}", n.name, shape_text(t), rows, cols, dims);
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    check(leading_size(t, i) == 1 || leading_size(t, i) == leading_size(d, i), kBad, n.name,
+          "{} has shape {}, which does not fit d {}: each leading dimension must be that of d, 1, or missing", n.name,
+          shape_text(t), shape_text(d));
+  }
+}
+
+ScaleKind check_scales(const MatmulTensors& t, bool require_data) {
+  bool per_block = false;
+  for (const Named& n : {Named{"a_scale", &t.a_scale}, {"b_scale", &t.b_scale}}) {
+    if (!n.tensor->present()) continue;
+    check(t.a.dtype == DType::kE4M3, kBad, n.name,
+          "{} is given but a has dtype {}; scales are for e4m3, give their product as alpha", n.name,
+          name_of(t.a.dtype));
+    check_extent(n);
+    check(n.tensor->dtype == DType::kF32, kBad, n.name, "{} has dtype {}, must be fp32", n.name,
+          name_of(n.tensor->dtype));
+    check(n.tensor->device == t.a.device, kBad, n.name, "{} is on another device than a; move it there", n.name);
+    check_data(n, require_data);
+    per_block |= !has_one_number(*n.tensor);
+  }
+  if (!per_block) {
+    return t.a_scale.present() || t.b_scale.present() ? ScaleKind::kPerTensor : ScaleKind::kNone;
+  }
+  for (const Named& n : {Named{"a_scale", &t.a_scale}, {"b_scale", &t.b_scale}}) {
+    check(n.tensor->present() && !has_one_number(*n.tensor), kBad, n.name,
+          "{} is {} but the other scale is per block; give both per block of 128, or one number for each", n.name,
+          n.tensor->present() ? "one number" : "missing");
+  }
+  const auto blocks = [](std::int64_t size) { return (size + kScaleBlock - 1) / kScaleBlock; };
+  check_block_scale({"a_scale", &t.a_scale}, t.d, rows_of(t.a), blocks(cols_of(t.a)),
+                    "the rows of a, and a number per 128 of k");
+  check_block_scale({"b_scale", &t.b_scale}, t.d, blocks(rows_of(t.b)), blocks(cols_of(t.b)),
+                    "a number per 128 of k and 128 columns of b");
+  return ScaleKind::kPerBlock;
+}
+
 bool is_same_view(const TensorView& a, const TensorView& b) {
   if (a.data != b.data || a.dtype != b.dtype || a.ndim != b.ndim) return false;
   return std::equal(a.shape, a.shape + a.ndim, b.shape) && std::equal(a.strides, a.strides + a.ndim, b.strides);
@@ -85,7 +132,12 @@ bool is_same_view(const TensorView& a, const TensorView& b) {
 void check_aliases(const MatmulTensors& t, bool has_c) {
   const TensorView absent;
   const bool c_is_d = has_c && is_same_view(t.c, t.d);
-  const Named inputs[] = {{"a", &t.a}, {"b", &t.b}, {"bias", &t.bias}, {"c", has_c && !c_is_d ? &t.c : &absent}};
+  const Named inputs[] = {{"a", &t.a},
+                          {"b", &t.b},
+                          {"bias", &t.bias},
+                          {"c", has_c && !c_is_d ? &t.c : &absent},
+                          {"a_scale", &t.a_scale},
+                          {"b_scale", &t.b_scale}};
   check_output({"d", &t.d}, inputs);
 }
 
@@ -159,11 +211,16 @@ void join_batch(Batch& batch, std::span<Matrix* const> all) {
   }
 }
 
-/// One b for a batch of a: the rows of all products are rows of one, if they lie evenly.
-void fold_rows(Batch& batch, Matrix& b, std::span<Matrix* const> rows) {
+/// One b for a batch of a: the rows of all products are rows of one, if they lie evenly. all: the matrices with those
+/// rows first, then b and what goes with it.
+void fold_rows(Batch& batch, std::span<Matrix* const> all, std::size_t with_rows) {
   constexpr int kInner = kMatmulBatchDims - 1;
   const Int64 copies = batch.sizes[kInner];
-  if (copies <= 1 || b.stride_batch[kInner] != 0) return;
+  const auto rows = all.first(with_rows);
+  if (copies <= 1) return;
+  for (const Matrix* x : all.subspan(with_rows)) {
+    if (x->stride_batch[kInner] != 0) return;
+  }
   for (const Matrix* x : rows) {
     const Int64 step = x->stride_batch[kInner];
     if (step == 0 || (x->rows != 1 && step != x->stride_row * x->rows) || copies * x->rows > kIntLimit) return;
@@ -174,7 +231,6 @@ void fold_rows(Batch& batch, Matrix& b, std::span<Matrix* const> rows) {
     x->regularize();
   }
   batch.sizes[kInner] = 1;
-  Matrix* const all[] = {rows[0], rows[1], rows[2], &b};
   join_batch(batch, all);
 }
 
@@ -209,15 +265,26 @@ Batch batch_of(const TensorView& d) {
   return batch;
 }
 
-MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c) {
+ScaleArgs scale_args(const TensorView& t, ScaleKind kind, const Matrix& x, Int64 stride_line, Int64 stride_k) {
+  ScaleArgs args;
+  args.data = t.present() ? static_cast<const float*>(t.data) : nullptr;
+  if (kind != ScaleKind::kPerBlock) return args;
+  args.stride_line = stride_line, args.stride_k = stride_k;
+  std::copy(x.stride_batch, x.stride_batch + kMatmulBatchDims, args.stride_batch);
+  return args;
+}
+
+MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c, ScaleKind scale) {
   Matrix a(t.a), b(t.b), d(t.d), c(has_c ? t.c : t.d);
+  const bool per_block = scale == ScaleKind::kPerBlock;
+  Matrix a_scale(per_block ? t.a_scale : t.a), b_scale(per_block ? t.b_scale : t.b);
   Batch batch = batch_of(t.d);
   for (const auto& [field, size] : {std::pair{"m", a.rows}, {"n", b.cols}, {"k", a.cols}}) {
     checked_int(size, kIntLimit, field);
   }
-  Matrix* const all[] = {&a, &d, &c, &b};
+  Matrix* const all[] = {&a, &d, &c, &a_scale, &b, &b_scale};
   join_batch(batch, all);
-  fold_rows(batch, b, std::span(all).first(3));
+  fold_rows(batch, all, 4);
   MatmulCall call;
   MatmulProblem& p = call.problem;
   MatmulArgs& args = call.args;
@@ -242,7 +309,9 @@ MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c) {
   const Int64 row_bytes = (p.d_order == MatrixOrder::kColumnMajor ? d.rows : d.cols) * size_bytes(p.d_dtype);
   p.d_alignment_bytes =
       std::min(alignment_of(d, p.d_dtype, batch), static_cast<int>((row_bytes | 128) & -(row_bytes | 128)));
-  args.a = matrix_args(a), args.b = matrix_args(b);
+  args.a = matrix_args(a), args.b = matrix_args(b), p.scale = scale;
+  args.a_scale = scale_args(t.a_scale, scale, a_scale, a_scale.stride_row, a_scale.stride_col);
+  args.b_scale = scale_args(t.b_scale, scale, b_scale, b_scale.stride_col, b_scale.stride_row);
   args.d = d.data, args.d_stride_row = d.stride_row, args.d_stride_col = d.stride_col;
   std::copy(d.stride_batch, d.stride_batch + kMatmulBatchDims, args.d_stride_batch);
   if (has_c) {
@@ -278,16 +347,17 @@ MatrixOrder exchanged(MatrixOrder order) {
 }  // namespace
 
 MatmulCall describe_matmul(const MatmulTensors& t, const MatmulOptions& options, bool require_data) {
-  check_operand({"a", &t.a}, t.a, "(..., m, k)", require_data);
-  check_operand({"b", &t.b}, t.a, "(..., k, n)", require_data);
+  check_operand({"a", &t.a}, t.a, "(..., m, k)", require_data, /*may_be_fp8=*/true);
+  check_operand({"b", &t.b}, t.a, "(..., k, n)", require_data, /*may_be_fp8=*/true);
   check_operand({"d", &t.d}, t.a, "(..., m, n)", require_data);
   check_options(options, t);
   const bool has_c = options.beta != 0.0f;
   if (has_c) check_operand({"c", &t.c}, t.a, "(..., m, n)", require_data);
   check_shapes(t, has_c);
   check_bias(t, require_data);
+  const ScaleKind scale = check_scales(t, require_data);
   check_aliases(t, has_c);
-  return call_of(t, options, has_c);
+  return call_of(t, options, has_c, scale);
 }
 
 MatmulProblem transposed(const MatmulProblem& problem) {
@@ -306,6 +376,7 @@ MatmulArgs transposed(const MatmulArgs& args) {
   MatmulArgs t = args;
   std::swap(t.m, t.n);
   std::swap(t.a, t.b);
+  std::swap(t.a_scale, t.b_scale);
   for (MatrixArgs* x : {&t.a, &t.b, &t.c}) std::swap(x->stride_row, x->stride_col);
   std::swap(t.d_stride_row, t.d_stride_col);
   return t;

@@ -28,6 +28,7 @@ std::string to_string(const MatmulProblem& p) {
   if (p.has_bias) text += " bias";
   if (p.activation != Activation::kNone) text += fmt::format(" {}", name_of(p.activation));
   if (p.math == Math::kFast) text += " fast";
+  if (p.scale != ScaleKind::kNone) text += p.scale == ScaleKind::kPerTensor ? " scaled" : " block-scaled";
   return text;
 }
 
@@ -36,7 +37,7 @@ std::uint64_t hash_of(const MatmulProblem& p) {
   h.add(p.device.kind).add(p.device.index).add(p.dtype).add(p.d_dtype).add(p.c_dtype).add(p.bias_dtype).add(p.math);
   h.add(p.batch).add(p.m).add(p.n).add(p.k).add(p.batch_dims).add(p.shares_a).add(p.shares_b);
   h.add(p.a_order).add(p.b_order).add(p.d_order).add(p.c_order).add(p.has_c).add(p.has_bias).add(p.activation);
-  h.add(p.alpha).add(p.beta).add(p.deterministic);
+  h.add(p.scale).add(p.alpha).add(p.beta).add(p.deterministic);
   return h.add(p.a_alignment_bytes).add(p.b_alignment_bytes).add(p.d_alignment_bytes).value();
 }
 

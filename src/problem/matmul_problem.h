@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "contract/matmul_args.h"
 #include "fovea/types.h"
 
 namespace fovea {
@@ -17,6 +18,7 @@ struct MatmulProblem {
   DType c_dtype = DType::kF32;     // counts with has_c
   DType bias_dtype = DType::kF32;  // counts with has_bias
   Math math = Math::kExact;
+  ScaleKind scale = ScaleKind::kNone;
   int batch = 1;  // products of m x k by k x n; a batch that shares b is one product with more rows where strides allow
   int m = 0;
   int n = 0;

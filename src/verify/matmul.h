@@ -26,6 +26,7 @@ struct ExpectedMatmul {
   struct Row {
     int batch, row;
     std::vector<double> exact, plain;
+    std::vector<double> magnitude;  // of e4m3 products
   };
   MatmulProblem problem;
   std::vector<Row> rows;

@@ -141,5 +141,14 @@ TEST(Safetensors, what_is_written_is_read_back_and_starts_aligned) {
   EXPECT_EQ(find_tensor(file, "none").shape, (std::vector<std::int64_t>{0, 4}));
 }
 
+TEST(Safetensors, fp8_is_read_as_it_is_or_converted) {
+  const std::string file = safetensors_file(object({entry("w", "F8_E4M3", "[4]", "[0,4]")}), "\x38\xc8\x7e\x01");
+  const SafetensorsFile parsed = parse_safetensors(as_bytes(file), "w.safetensors");
+  EXPECT_EQ(load_tensor(find_tensor(parsed, "w"), std::nullopt).view.dtype, DType::kE4M3);
+  const HostTensor wide = load_tensor(find_tensor(parsed, "w"), DType::kF32);
+  const auto* x = static_cast<const float*>(wide.view.data);
+  EXPECT_EQ(std::vector<float>(x, x + 4), (std::vector<float>{1.0f, -4.0f, 448.0f, 0x1p-9f}));
+}
+
 }  // namespace
 }  // namespace fovea::cli

@@ -57,20 +57,29 @@ std::string describe(const DeviceInfo& device, const AttentionKernel& kernel, co
 
 std::string describe(const DeviceInfo& device, const MatmulKernel& kernel, const MatmulConfig& c) {
   constexpr const char* kOrders = "nts";
-  return fmt::format(
-      "{} {} {}->{} {}{}{} {}x{}x{} stages={} warps={} cluster={}x{} splits={}{}{} align={}/{}/{} {}",
-      device.architecture, kernel.name, name_of(c.dtype), name_of(c.d_dtype), kOrders[static_cast<int>(c.a_order)],
-      kOrders[static_cast<int>(c.b_order)], kOrders[static_cast<int>(c.d_order)], c.block_m, c.block_n, c.block_k,
-      c.stages, c.warps, c.cluster_m, c.cluster_n, c.num_splits, c.has_c ? " c" : "",
-      c.bias != BiasKind::kNone ? " bias" : "", c.a_copy_bytes, c.b_copy_bytes, c.d_copy_bytes, name_of(c.activation));
+  return fmt::format("{} {} {}{}->{} {}{}{} {}x{}x{} stages={} warps={} cluster={}x{} splits={}{}{} align={}/{}/{} {}",
+                     device.architecture, kernel.name, name_of(c.dtype),
+                     c.math == Math::kFast              ? " fast"
+                     : c.scale == ScaleKind::kPerTensor ? " scaled"
+                     : c.scale == ScaleKind::kPerBlock  ? " block-scaled"
+                                                        : "",
+                     name_of(c.d_dtype), kOrders[static_cast<int>(c.a_order)], kOrders[static_cast<int>(c.b_order)],
+                     kOrders[static_cast<int>(c.d_order)], c.block_m, c.block_n, c.block_k, c.stages, c.warps,
+                     c.cluster_m, c.cluster_n, c.num_splits, c.has_c ? " c" : "",
+                     c.bias != BiasKind::kNone ? " bias" : "", c.a_copy_bytes, c.b_copy_bytes, c.d_copy_bytes,
+                     name_of(c.activation));
 }
 
 /// Candidates that are compiled: a tile's registers hardly depend on the dtype, so matrix products have all tiles for
 /// bf16 without an epilogue, and the best of them elsewhere.
 std::size_t count_of(const AttentionProblem&, std::size_t candidates) { return candidates; }
 std::size_t count_of(const MatmulProblem& p, std::size_t candidates) {
-  const bool is_plain = p.dtype == DType::kBF16 && p.d_dtype == p.dtype && !p.has_bias &&
-                        p.a_order == MatrixOrder::kRowMajor && p.b_order == p.a_order && p.d_order == p.a_order;
+  const bool is_e4m3 = p.dtype == DType::kE4M3;
+  const MatrixOrder b_order = is_e4m3 ? MatrixOrder::kColumnMajor : MatrixOrder::kRowMajor;
+  const bool is_plain = (p.dtype == DType::kBF16 || p.math == Math::kFast || is_e4m3) &&
+                        p.d_dtype == (is_e4m3 ? DType::kBF16 : p.dtype) && !p.has_bias &&
+                        p.a_order == MatrixOrder::kRowMajor && p.b_order == b_order &&
+                        p.d_order == MatrixOrder::kRowMajor;
   return is_plain ? candidates : std::min<std::size_t>(candidates, 1);
 }
 

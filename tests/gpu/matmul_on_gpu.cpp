@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <memory>
+#include <utility>
 
 #include "matmul/kernels.h"
 #include "problem/describe_matmul.h"
@@ -12,7 +13,8 @@ namespace fovea::testing {
 
 DeviceMatmul::DeviceMatmul(MatmulData& data) : tensors_(data.tensors()), hosts_(data.all()) {
   for (HostTensor* host : hosts_) copies_.emplace_back(host->bytes);
-  for (TensorView* view : {&tensors_.a, &tensors_.b, &tensors_.c, &tensors_.d, &tensors_.bias}) {
+  for (TensorView* view :
+       {&tensors_.a, &tensors_.b, &tensors_.c, &tensors_.d, &tensors_.bias, &tensors_.a_scale, &tensors_.b_scale}) {
     if (!view->present()) continue;
     view->device = {DeviceKind::kCUDA, 0};
     for (std::size_t i = 0; i < hosts_.size(); ++i) {
@@ -65,12 +67,15 @@ class MatmulCaseOnGpu : public ::testing::Test {
   const MatmulKernel* card_;
 };
 
+}  // namespace
+
 bool takes(const MatmulKernel& card, const MatmulCase& c) {
   MatmulData data(c, kUnfilled);
   MatmulTensors tensors = data.tensors();
   const bool c_is_d = tensors.c.present() && tensors.c.data == tensors.d.data;
   std::uintptr_t place = 0;  // far apart, and as aligned as device memory: no data is read here
-  for (TensorView* view : {&tensors.a, &tensors.b, &tensors.d, &tensors.c, &tensors.bias}) {
+  for (TensorView* view :
+       {&tensors.a, &tensors.b, &tensors.d, &tensors.c, &tensors.bias, &tensors.a_scale, &tensors.b_scale}) {
     place += std::uintptr_t{1} << 40;
     if (view->present()) view->device = {DeviceKind::kCUDA, 0}, view->data = reinterpret_cast<void*>(place);
   }
@@ -78,17 +83,20 @@ bool takes(const MatmulKernel& card, const MatmulCase& c) {
   return card.supports(describe_matmul(tensors, data.options, /*require_data=*/false).problem, gpu().info()).ok;
 }
 
-}  // namespace
-
 void register_matmul_cases() {
-  for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
+  constexpr std::pair<DType, Math> kKinds[] = {{DType::kBF16, Math::kExact},
+                                               {DType::kF16, Math::kExact},
+                                               {DType::kF32, Math::kExact},
+                                               {DType::kF32, Math::kFast},
+                                               {DType::kE4M3, Math::kExact}};
+  for (const auto& [dtype, math] : kKinds) {
     int number = 0;  // names of the table repeat
-    for (const MatmulCase& c : matmul_cases(dtype)) {
+    for (const MatmulCase& c : matmul_cases(dtype, math)) {
       ++number;
       for (const MatmulKernel* card : matmul_kernels()) {
         if (!takes(*card, c)) continue;
-        const std::string name =
-            std::string(card->name) + "/" + name_of(dtype) + "/" + std::to_string(number) + " " + c.name;
+        const std::string name = std::string(card->name) + "/" + name_of(dtype) + (math == Math::kFast ? "_fast" : "") +
+                                 "/" + std::to_string(number) + " " + c.name;
         ::testing::RegisterTest("MatmulCases", name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
                                 [c, card]() -> ::testing::Test* { return new MatmulCaseOnGpu(c, card); });
       }

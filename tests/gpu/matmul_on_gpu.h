@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "plan/matmul_plan.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/matmul_cases.h"
 
@@ -22,6 +23,9 @@ class DeviceMatmul {
   std::vector<HostTensor*> hosts_;
   std::vector<DeviceCopy> copies_;
 };
+
+/// Whether the card computes the case on this GPU.
+bool takes(const MatmulKernel& card, const MatmulCase& c);
 
 /// One test for every case of the table and every GPU card that takes it, judged by the float64 reference.
 void register_matmul_cases();

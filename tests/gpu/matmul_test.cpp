@@ -14,10 +14,29 @@
 namespace fovea::testing {
 namespace {
 
-MatmulCase product(DType dtype, int m, int n, int k) {
+/// A dtype of a and b, and how they may be multiplied.
+struct Kind {
+  DType dtype;
+  Math math = Math::kExact;
+  ScaleKind scale = ScaleKind::kNone;
+};
+std::string name_of_kind(const Kind& kind) {
+  const char* scale = kind.scale == ScaleKind::kPerBlock    ? "_blocks"
+                      : kind.scale == ScaleKind::kPerTensor ? "_scaled"
+                                                            : "";
+  return std::string(name_of(kind.dtype)) + (kind.math == Math::kFast ? "_fast" : "") + scale;
+}
+
+MatmulCase product(const Kind& kind, int m, int n, int k) {
   MatmulCase c;
   c.name = "product";
-  c.dtype = dtype;
+  c.dtype = kind.dtype;
+  c.math = kind.math;
+  c.scale = kind.scale;
+  if (kind.dtype == DType::kE4M3) {
+    c.b_order = Order::kColumns;  // as the matrix units take it
+    c.d_dtype = DType::kF32;      // exact
+  }
   c.m = m, c.n = n, c.k = k;
   c.fill = MatmulFill::kIntegers;  // sums are exact: any difference is a fault
   return c;
@@ -47,57 +66,67 @@ void run_all_tiles(const MatmulCase& c, const char* kernel) {
   }
 }
 
-/// Whether the card multiplies this dtype on this GPU.
-bool multiplies(const MatmulKernel& card, DType dtype) {
-  if (card.name == "matmul_fp32") return true;
-  if (card.name == "matmul_sm80") return dtype == DType::kF16 || (dtype == DType::kBF16 && gpu().info().has_bf16_mma);
-  return card.name == "matmul_sm90" && dtype != DType::kF32 && gpu().info().has_wgmma;
+class TileCases : public ::testing::TestWithParam<Kind> {};
+INSTANTIATE_TEST_SUITE_P(Dtypes, TileCases,
+                         ::testing::Values(Kind{DType::kF16}, Kind{DType::kBF16}, Kind{DType::kF32},
+                                           Kind{DType::kF32, Math::kFast}, Kind{DType::kE4M3},
+                                           Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerTensor},
+                                           Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerBlock}),
+                         [](const auto& p) { return name_of_kind(p.param); });
+
+bool is_multiplied(const Kind& kind) { return kind.dtype != DType::kE4M3 || gpu().info().has_fp8_mma; }
+
+/// Cards that take the case on this GPU.
+std::vector<const MatmulKernel*> cards_for(const MatmulCase& c) {
+  std::vector<const MatmulKernel*> cards;
+  for (const MatmulKernel* card : matmul_kernels()) {
+    if (takes(*card, c)) cards.push_back(card);
+  }
+  return cards;
 }
 
-class TileCases : public ::testing::TestWithParam<DType> {};
-INSTANTIATE_TEST_SUITE_P(Dtypes, TileCases, ::testing::Values(DType::kF16, DType::kBF16, DType::kF32),
-                         [](const auto& p) { return name_of(p.param); });
-
 TEST_P(TileCases, gives_the_right_product_in_every_layout) {
-  for (const MatmulKernel* card : matmul_kernels()) {
-    if (!multiplies(*card, GetParam())) continue;
-    for (const Order a : {Order::kRows, Order::kColumns}) {
-      for (const Order b : {Order::kRows, Order::kColumns}) {
-        for (const Order d : {Order::kRows, Order::kColumns}) {
-          if (GetParam() != DType::kBF16 && (a != b || a != d)) continue;  // dtypes share all but the product itself
-          MatmulCase c = product(GetParam(), 328, 456, 264);
-          c.a_order = a, c.b_order = b, c.d_order = d;
-          c.has_bias = true;
-          run_all_tiles(c, card->name.data());
-        }
+  const Kind kind = GetParam();
+  if (!is_multiplied(kind)) GTEST_SKIP() << "needs sm_89";
+  for (const Order a : {Order::kRows, Order::kColumns}) {
+    for (const Order b : {Order::kRows, Order::kColumns}) {
+      for (const Order d : {Order::kRows, Order::kColumns}) {
+        // fp16 and bf16 share all but the product itself; exact fp32 has one way for all layouts.
+        const bool is_e4m3 = kind.dtype == DType::kE4M3;
+        if (kind.dtype != DType::kBF16 && kind.math != Math::kFast && !is_e4m3 && (a != b || a != d)) continue;
+        // One layout is multiplied as it lies, the others are read element by element: one of them, and both d.
+        if (is_e4m3 && !(a == Order::kRows && b == Order::kColumns) && !(a != b && d == Order::kRows)) continue;
+        MatmulCase c = product(kind, 328, 456, 264);
+        c.a_order = a, c.b_order = b, c.d_order = d;
+        c.has_bias = true;
+        for (const MatmulKernel* card : cards_for(c)) run_all_tiles(c, card->name.data());
       }
     }
   }
 }
 
 TEST_P(TileCases, gives_the_right_product_for_few_rows_and_many_k) {
-  for (const MatmulKernel* card : matmul_kernels()) {
-    if (!multiplies(*card, GetParam())) continue;
-    for (const int m : {1, 16, 61}) run_all_tiles(product(GetParam(), m, 520, 2056), card->name.data());
+  if (!is_multiplied(GetParam())) GTEST_SKIP() << "needs sm_89";
+  for (const int m : {1, 16, 61}) {
+    const MatmulCase c = product(GetParam(), m, 520, 2056);
+    for (const MatmulKernel* card : cards_for(c)) run_all_tiles(c, card->name.data());
   }
 }
 
 TEST_P(TileCases, gives_the_right_batch) {
-  for (const MatmulKernel* card : matmul_kernels()) {
-    if (!multiplies(*card, GetParam())) continue;
-    MatmulCase c = product(GetParam(), 72, 136, 200);
-    c.batch = {3, 2};
-    c.differs = true;
-    c.batch_a = {3, 1};
-    c.batch_b = {2};
-    run_all_tiles(c, card->name.data());
-  }
+  if (!is_multiplied(GetParam())) GTEST_SKIP() << "needs sm_89";
+  MatmulCase c = product(GetParam(), 72, 136, 200);
+  c.batch = {3, 2};
+  c.differs = true;
+  c.batch_a = {3, 1};
+  c.batch_b = {2};
+  for (const MatmulKernel* card : cards_for(c)) run_all_tiles(c, card->name.data());
 }
 
 TEST(MatmulOnGpu, many_tiles_per_block_take_turns) {
   if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
   for (const bool persistent : {true, false}) {
-    MatmulData data(product(DType::kBF16, 1544, 1160, 72));
+    MatmulData data(product({DType::kBF16}, 1544, 1160, 72));
     const ExpectedMatmul expected = expect(data, 64);
     data.options.kernel = "matmul_sm90";
     data.options.tile.block_m = data.options.tile.block_n = data.options.tile.block_k = 64;
@@ -110,7 +139,7 @@ TEST(MatmulOnGpu, many_tiles_per_block_take_turns) {
 }
 
 TEST(MatmulOnGpu, an_illegal_tile_is_refused_with_its_limit) {
-  MatmulData data(product(DType::kBF16, 256, 256, 256));
+  MatmulData data(product({DType::kBF16}, 256, 256, 256));
   DeviceMatmul on_gpu(data);
   data.options.tile.block_m = 128, data.options.tile.block_n = 100, data.options.tile.block_k = 64;
   try {
@@ -124,7 +153,7 @@ TEST(MatmulOnGpu, an_illegal_tile_is_refused_with_its_limit) {
 
 TEST(MatmulOnGpu, gives_the_same_bits_on_every_run) {
   for (const auto& [m, n, k] : {std::array{16, 4096, 4096}, {333, 517, 1032}, {1024, 1024, 1024}}) {
-    MatmulCase c = product(DType::kBF16, m, n, k);
+    MatmulCase c = product({DType::kBF16}, m, n, k);
     c.fill = MatmulFill::kNormal;
     MatmulData data(c);
     std::vector<std::byte> first;

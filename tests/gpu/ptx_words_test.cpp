@@ -2,6 +2,7 @@
 // Each PTX word of kernels/ptx in a kernel of five lines, against what the manual says it does.
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -87,6 +88,18 @@ void expect_ldmatrix(bool transposed) {
 TEST(PtxWords, ldmatrix) { expect_ldmatrix(false); }
 TEST(PtxWords, ldmatrix_trans) { expect_ldmatrix(true); }
 
+/// The accumulators of a warp, four per lane, as a matrix of 16 x 8.
+std::vector<float> by_rows(const std::vector<float>& out) {
+  std::vector<float> c(128);
+  for (int lane = 0; lane < kWarp; ++lane) {
+    for (int i = 0; i < 4; ++i) {
+      c[static_cast<std::size_t>((lane / 4 + 8 * (i / 2)) * 8 + 2 * (lane % 4) + i % 2)] =
+          out[static_cast<std::size_t>(lane * 4 + i)];
+    }
+  }
+  return c;
+}
+
 /// a (16 x k), b (k x 8) as the manual spreads them over a warp; returns c (16 x 8).
 std::vector<float> run_mma(const char* entry, const char* call, int k, std::uint16_t (*convert)(float)) {
   std::vector<std::uint16_t> in;
@@ -106,15 +119,7 @@ std::vector<float> run_mma(const char* entry, const char* call, int k, std::uint
                            "; float c[4] = {1, 1, 1, 1}; unsigned a[4] = {x[0], x[1], x[2], x[3]}; (void)a; " + call +
                            " for (int i = 0; i < 4; ++i) static_cast<float*>(out)[threadIdx.x * 4 + i] = c[i];";
   in.push_back(0), in.push_back(0);  // the k8 form reads one word past its last lane
-  const auto out = run_warp<std::uint16_t, float>("kernels/ptx/mma.cuh", entry, body.c_str(), in, 128);
-  std::vector<float> c(128);
-  for (int lane = 0; lane < kWarp; ++lane) {
-    for (int i = 0; i < 4; ++i) {
-      c[static_cast<std::size_t>((lane / 4 + 8 * (i / 2)) * 8 + 2 * (lane % 4) + i % 2)] =
-          out[static_cast<std::size_t>(lane * 4 + i)];
-    }
-  }
-  return c;
+  return by_rows(run_warp<std::uint16_t, float>("kernels/ptx/mma.cuh", entry, body.c_str(), in, 128));
 }
 
 void expect_product(const std::vector<float>& c, int k) {
@@ -135,6 +140,58 @@ TEST(PtxWords, mma_m16n8k16) {
 
 TEST(PtxWords, mma_m16n8k8) {
   expect_product(run_mma("test_mma_k8", "mma_m16n8k8_f16(c, x[0], x[1], x[2]);", 8, float_to_fp16), 8);
+}
+
+TEST(PtxWords, mma_m16n8k8_tf32) {
+  if (!gpu().info().has_bf16_mma) GTEST_SKIP() << "needs sm_80";
+  std::vector<float> in;
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const int g = lane / 4, t = lane % 4;
+    for (int part = 0; part < 4; ++part) in.push_back(element(g + 8 * (part % 2), t + 4 * (part / 2)));
+    for (int part = 0; part < 2; ++part) in.push_back(element(t + 4 * part, g + 3));
+  }
+  const auto out = run_warp<float, float>(
+      "kernels/ptx/mma.cuh", "test_mma_tf32",
+      "const unsigned* x = static_cast<const unsigned*>(in) + threadIdx.x * 6; float c[4] = {1, 1, 1, 1}; "
+      "unsigned a[4] = {x[0], x[1], x[2], x[3]}; mma_m16n8k8_tf32(c, a, x[4], x[5]); "
+      "for (int i = 0; i < 4; ++i) static_cast<float*>(out)[threadIdx.x * 4 + i] = c[i];",
+      in, 128);
+  expect_product(by_rows(out), 8);
+}
+
+TEST(PtxWords, mma_m16n8k32_e4m3) {
+  if (!gpu().info().has_fp8_mma) GTEST_SKIP() << "needs sm_89";
+  std::vector<std::uint8_t> in;
+  for (int lane = 0; lane < kWarp; ++lane) {
+    const int g = lane / 4, t = 4 * (lane % 4);
+    for (int part = 0; part < 4; ++part) {
+      for (int e = 0; e < 4; ++e) in.push_back(float_to_e4m3(element(g + 8 * (part % 2), t + 16 * (part / 2) + e)));
+    }
+    for (int part = 0; part < 2; ++part) {
+      for (int e = 0; e < 4; ++e) in.push_back(float_to_e4m3(element(t + 16 * part + e, g + 3)));
+    }
+  }
+  const auto out = run_warp<std::uint8_t, float>(
+      "kernels/ptx/mma.cuh", "test_mma_e4m3",
+      "const unsigned* x = static_cast<const unsigned*>(in) + threadIdx.x * 6; float c[4] = {1, 1, 1, 1}; "
+      "unsigned a[4] = {x[0], x[1], x[2], x[3]}; mma_m16n8k32_e4m3(c, a, x[4], x[5]); "
+      "for (int i = 0; i < 4; ++i) static_cast<float*>(out)[threadIdx.x * 4 + i] = c[i];",
+      in, 128);
+  expect_product(by_rows(out), 32);
+}
+
+TEST(PtxWords, cvt_rna_tf32_rounds_ties_away_from_zero) {
+  if (!gpu().info().has_bf16_mma) GTEST_SKIP() << "needs sm_80";
+  std::vector<float> in = {1.0f,     1.0f + 0x1p-11f, -1.0f - 0x1p-11f, 1.0f + 0x1p-12f, 1.0f + 0x3p-12f,
+                           INFINITY, 0x1.8p-130f,     -0x1.fffffep127f};
+  for (int i = 8; i < kWarp; ++i) in.push_back(std::ldexp(1.0f + 0.0371f * static_cast<float>(i), 3 * i - 60));
+  const auto out = run_warp<float, std::uint32_t>(
+      "kernels/ptx/math.cuh", "test_cvt_tf32",
+      "static_cast<unsigned*>(out)[threadIdx.x] = cvt_rna_tf32(static_cast<const float*>(in)[threadIdx.x]);", in,
+      kWarp);
+  for (std::size_t i = 0; i < kWarp; ++i) {
+    EXPECT_EQ(out[i] & 0xffffe000u, std::bit_cast<std::uint32_t>(round_to_tf32(in[i]))) << in[i];
+  }
 }
 
 TEST(PtxWords, cp_async_copies_and_fills_with_zeros) {

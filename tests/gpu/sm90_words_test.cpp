@@ -120,6 +120,42 @@ TEST_F(Sm90Words, warpgroup_products) {
   }
 }
 
+/// a (64 x 128) and b (16 rows of 128) of e4m3, one swizzled row each; sums of small integers are exact.
+TEST_F(Sm90Words, warpgroup_products_of_e4m3) {
+  const auto place = [](int r, int c) { return r * 128 + ((c / 16) ^ (r % 8)) * 16 + c % 16; };
+  std::vector<std::uint8_t> in(64 * 128 + 16 * 128);
+  for (int r = 0; r < 64; ++r) {
+    for (int c = 0; c < 128; ++c) {
+      in[static_cast<std::size_t>(place(r, c))] = float_to_e4m3(element(r, c));
+      if (r < 16) in[static_cast<std::size_t>(8192 + place(r, c))] = float_to_e4m3(element(r, c + 3));
+    }
+  }
+  const auto kernel = gpu().kernel(
+      "kernels/attention/forward_sm90.cuh", "test_wgmma_e4m3", "const uint4* in, float* out",
+      "__shared__ __align__(1024) uint4 tile[640]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
+      "for (int i = t; i < 640; i += 128) tile[i] = in[i]; fence_proxy_async(); __syncthreads(); float d[8]; "
+      "const Descriptor a = wgmma_descriptor(shared_address(tile), 8192, 1024); "
+      "const Descriptor b = wgmma_descriptor(shared_address(tile + 512), 8192, 1024); "
+      "wgmma_fence(); wgmma_m64k32_e4m3_first(d, a, b); "
+      "for (int i = 1; i < 4; ++i) wgmma_m64k32_e4m3(d, a + 2 * i, b + 2 * i); "
+      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
+      "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];",
+      128);
+  const DeviceCopy input(in), output(std::vector<float>(1024));
+  const void* from = input.data();
+  void* to = output.data();
+  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
+  gpu().synchronize();
+  const auto out = output.values<float>();
+  for (int r = 0; r < 64; ++r) {
+    for (int c = 0; c < 16; ++c) {
+      float expected = 0.0f;
+      for (int i = 0; i < 128; ++i) expected += element(r, i) * element(c, i + 3);
+      ASSERT_EQ(out[static_cast<std::size_t>(r * 16 + c)], expected) << r << ", " << c;
+    }
+  }
+}
+
 /// The second kernel may start before the first has written; its wait must see the first one's end.
 TEST_F(Sm90Words, programmatic_launch_waits_for_the_kernel_before) {
   const auto slow =

@@ -41,6 +41,43 @@ TEST(MatmulOnGpus, the_first_card_that_can_is_the_fastest_one_of_its_generation)
   EXPECT_EQ(first_card(product(64, 64, 64, DType::kF32), hopper), "matmul_fp32");
 }
 
+TEST(MatmulOnGpus, fast_math_is_tf32_where_there_is_a_matrix_unit_for_it) {
+  MatmulProblem p = product(64, 64, 64, DType::kF32);
+  p.math = Math::kFast;
+  EXPECT_EQ(first_card(p, cuda::require_architecture("sm_80")), "matmul_sm80");
+  EXPECT_EQ(first_card(p, cuda::require_architecture("sm_120a")), "matmul_sm80");
+  const DeviceInfo turing = cuda::require_architecture("sm_75");
+  EXPECT_EQ(first_card(p, turing), "matmul_fp32");
+  EXPECT_EQ(matmul_sm80.supports(p, turing).reason, "multiplies TF32 from sm_80 on");
+}
+
+TEST(MatmulOnGpus, fp8_needs_its_matrix_unit_and_says_which_layout_is_fast) {
+  MatmulProblem p = product(256, 256, 256, DType::kE4M3);
+  p.d_dtype = DType::kBF16;
+  EXPECT_EQ(first_card(p, cuda::require_architecture("sm_86")), "none");
+  EXPECT_EQ(matmul_sm80.supports(p, cuda::require_architecture("sm_86")).reason, "multiplies e4m3 from sm_89 on");
+  const DeviceInfo ada = cuda::require_architecture("sm_89");
+  EXPECT_EQ(first_card(p, ada), "matmul_sm80");
+  EXPECT_EQ(matmul_sm80.candidates(p, ada).front().b_order, MatrixOrder::kStrided);
+  p.b_order = MatrixOrder::kColumnMajor;
+  for (const MatmulConfig& c : matmul_sm80.candidates(p, ada)) {
+    EXPECT_EQ(c.b_order, MatrixOrder::kColumnMajor);
+    EXPECT_LE(c.block_m * c.block_n, 64 * 32 * c.warps);  // two sets of sums
+    EXPECT_EQ(kScaleBlock % c.block_k, 0);
+  }
+  const DeviceInfo hopper = cuda::require_architecture("sm_90a");
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
+  p.scale = ScaleKind::kPerBlock;
+  for (const MatmulConfig& c : sm90_candidates(p, hopper)) {
+    EXPECT_EQ(c.block_k, 128);
+    EXPECT_TRUE(c.swaps_ab || kScaleBlock % c.block_n == 0) << c.block_n;  // the columns of a tile share a scale
+    EXPECT_EQ(c.a_scale_lines, c.swaps_ab ? 128 : 1);
+  }
+  p.b_order = MatrixOrder::kRowMajor;
+  EXPECT_NE(matmul_sm90.supports(p, hopper).reason.find("transposed view"), std::string::npos);
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
+}
+
 TEST(MatmulOnGpus, rows_that_the_copy_engine_cannot_address_go_to_mma_sync_with_a_reason) {
   MatmulProblem p = product(64, 64, 64);
   p.b_alignment_bytes = 8;
@@ -101,7 +138,7 @@ TEST(MatmulOnGpus, the_callers_blocks_leave_a_cluster_that_does_not_suit_them) {
   for (const MatmulProblem& p : matmul_catalogue()) {
     if (!matmul_sm90.supports(p, hopper)) continue;
     std::string choice;
-    const MatmulTile tile = {.block_m = 64, .block_n = 64, .block_k = 64};
+    const MatmulTile tile = {.block_m = 64, .block_n = 64, .block_k = matmul_sm90_block_k(p.dtype)};
     EXPECT_EQ(sm90_illegal(sm90_fitted(choose_config(sm90_candidates(p, hopper), tile, &choice))), "") << to_string(p);
   }
   std::string choice;

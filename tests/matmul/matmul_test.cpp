@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/math.h"
 #include "contract/dtype.h"
 #include "cpu/isa.h"
 #include "fovea/error.h"
@@ -31,8 +32,12 @@ using testing::MatmulData;
 
 TEST(Matmul, the_case_table_is_right_on_every_instruction_set_and_number_of_threads) {
   const cpu::Processor processor = cpu::detect_processor();
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
-    for (const MatmulCase& c : testing::matmul_cases(dtype)) {
+  for (const auto& [dtype, math] : {std::pair{DType::kF32, Math::kExact},
+                                    {DType::kF32, Math::kFast},
+                                    {DType::kF16, Math::kExact},
+                                    {DType::kBF16, Math::kExact},
+                                    {DType::kE4M3, Math::kExact}}) {
+    for (const MatmulCase& c : testing::matmul_cases(dtype, math)) {
       MatmulData data(c);
       const ExpectedMatmul expected = expect(data);
       for (const cpu::Unit& unit : cpu::units()) {
@@ -90,6 +95,29 @@ TEST(Matmul, every_candidate_and_any_block_sizes_give_the_right_result) {
                                    << " x " << tile.block_k;
     }
   }
+}
+
+TEST(Matmul, fast_math_says_what_it_is_and_is_judged_as_TF32) {
+  MatmulCase c;
+  c.m = 40, c.n = 50, c.k = 300;
+  Runtime runtime({.num_threads = 1});
+  MatmulData exact(c);
+  c.math = Math::kFast;
+  MatmulData fast(c);
+  EXPECT_NE(matmul_explain(runtime, fast.tensors(), fast.options).find("true fp32 although math = fast"),
+            std::string::npos);
+  EXPECT_EQ(matmul_explain(runtime, exact.tensors(), exact.options).find("fast"), std::string::npos);
+  // A product of operands rounded to TF32 passes where TF32 was allowed, and only there.
+  const ExpectedMatmul as_fp32 = expect(exact), as_tf32 = expect(fast);
+  for (MatmulData* data : {&exact, &fast}) {
+    for (testing::HostTensor* t : {&data->a, &data->b}) {
+      auto* x = static_cast<float*>(t->view.data);
+      for (std::int64_t i = 0; i < t->view.shape[0] * t->view.shape[1]; ++i) x[i] = round_to_tf32(x[i]);
+    }
+    matmul(runtime, data->tensors(), data->options);
+  }
+  EXPECT_NE(judge(exact, as_fp32), "");
+  EXPECT_EQ(judge(fast, as_tf32), "");
 }
 
 TEST(Matmul, a_block_beyond_the_limit_is_refused_with_the_limit) {

@@ -52,7 +52,7 @@ const Misuse kMisuses[] = {
     {"batch of a", "a", "does not fit d (4, 3, 7)", [](Call& c) { c.t.a.shape[0] = 2; }},
     {"batch of d shared", "a", "does not fit d (1, 3, 7)", [](Call& c) { c.t.d.shape[0] = 1; }},
     {"dtypes differ", "b", "b has dtype bf16 but a has fp32", [](Call& c) { c.t.b.dtype = DType::kBF16; }},
-    {"integers", "a", "must be fp32, fp16 or bf16", [](Call& c) { c.t.a.dtype = DType::kI32; }},
+    {"integers", "a", "must be fp32, fp16, bf16 or e4m3", [](Call& c) { c.t.a.dtype = DType::kI32; }},
     {"integer output", "d", "must be fp32, fp16 or bf16", [](Call& c) { c.t.d.dtype = DType::kI32; }},
     {"device", "b", "another device",
      [](Call& c) {
@@ -165,6 +165,77 @@ TEST(DescribeMatmul, leading_dimensions_are_joined_where_one_stride_walks_them) 
   // Copy (1, 2, 3) of a and the b that it shares with (1, 0, 3).
   EXPECT_EQ(batch_offset(call.args, call.args.a.stride_batch, 23), 23 * 15);
   EXPECT_EQ(batch_offset(call.args, call.args.b.stride_batch, 23), 7 * 35);
+}
+
+/// e4m3 operands (3, 300) and (300, 200) for d of bf16; scales per block.
+struct Fp8Call {
+  std::vector<float> memory = std::vector<float>(1 << 16);
+  MatmulTensors t;
+  Fp8Call() {
+    t.a = TensorView::contiguous(memory.data(), DType::kE4M3, {3, 300});
+    t.b = TensorView::contiguous(memory.data() + 1000, DType::kE4M3, {300, 200});
+    t.d = TensorView::contiguous(memory.data() + 20000, DType::kBF16, {3, 200});
+    t.a_scale = TensorView::contiguous(memory.data() + 30000, DType::kF32, {3, 3});
+    t.b_scale = TensorView::contiguous(memory.data() + 31000, DType::kF32, {3, 2});
+  }
+};
+
+TEST(DescribeMatmul, scales_are_told_by_their_shapes) {
+  Fp8Call c;
+  const MatmulCall call = describe_matmul(c.t, {});
+  EXPECT_EQ(to_string(call.problem), "matmul e4m3 m=3 n=200 k=300 nn -> bf16 block-scaled");
+  EXPECT_EQ(call.args.b_scale.stride_k, 2);
+  EXPECT_EQ(transposed(call.args).a_scale.stride_k, 2);
+  c.t.a_scale = TensorView::contiguous(c.t.a_scale.data, DType::kF32, {1});
+  c.t.b_scale = {};
+  const MatmulCall one = describe_matmul(c.t, {});
+  EXPECT_EQ(one.problem.scale, ScaleKind::kPerTensor);
+  EXPECT_EQ(one.args.b_scale.data, nullptr);
+  EXPECT_NE(hash_of(one.problem), hash_of(call.problem));
+}
+
+TEST(DescribeMatmul, a_batch_becomes_rows_only_if_its_scales_do) {
+  Fp8Call c;
+  c.t.a = TensorView::contiguous(c.t.a.data, DType::kE4M3, {2, 3, 300});
+  c.t.d = TensorView::contiguous(c.t.d.data, DType::kBF16, {2, 3, 200});
+  c.t.a_scale = TensorView::contiguous(c.t.a_scale.data, DType::kF32, {2, 3, 3});
+  const MatmulCall call = describe_matmul(c.t, {});
+  EXPECT_EQ(call.problem.m, 6);
+  EXPECT_EQ(call.args.a_scale.stride_line, 3);
+  c.t.a_scale.strides[0] = 10;
+  EXPECT_EQ(describe_matmul(c.t, {}).problem.m, 3);
+  c.t.a_scale.strides[0] = 9;
+  c.t.b_scale = TensorView::contiguous(c.t.b_scale.data, DType::kF32, {2, 3, 2});
+  EXPECT_EQ(describe_matmul(c.t, {}).problem.batch, 2);
+}
+
+TEST(DescribeMatmul, misuse_of_fp8_is_one_error_that_names_the_operand) {
+  const struct {
+    const char *field, *text;
+    void (*spoil)(MatmulTensors& t);
+  } misuses[] = {
+      {"d", "d has dtype e4m3, must be fp32, fp16 or bf16", [](auto& t) { t.d.dtype = DType::kE4M3; }},
+      {"b", "b has dtype bf16 but a has e4m3", [](auto& t) { t.b.dtype = DType::kBF16; }},
+      {"a_scale", "a_scale has dtype bf16, must be fp32", [](auto& t) { t.a_scale.dtype = DType::kBF16; }},
+      {"a_scale", "must be (1) or end in (3, 3)", [](auto& t) { t.a_scale.shape[1] = 2; }},
+      {"b_scale", "must be (1) or end in (3, 2)", [](auto& t) { t.b_scale.shape[0] = 2; }},
+      {"b_scale", "b_scale is missing but the other scale is per block", [](auto& t) { t.b_scale = {}; }},
+      {"b_scale", "null data", [](auto& t) { t.b_scale.data = nullptr; }},
+      {"a_scale", "another device", [](auto& t) { t.a_scale.device.kind = DeviceKind::kCUDA; }},
+      {"d", "overlaps b_scale", [](auto& t) { t.b_scale.data = t.d.data; }},
+      {"a_scale", "scales are for e4m3", [](auto& t) { t.a.dtype = t.b.dtype = DType::kF16; }},
+  };
+  for (const auto& misuse : misuses) {
+    Fp8Call c;
+    misuse.spoil(c.t);
+    try {
+      describe_matmul(c.t, {});
+      ADD_FAILURE() << misuse.text << ": accepted";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.field(), misuse.field) << error.what();
+      EXPECT_NE(std::string(error.what()).find(misuse.text), std::string::npos) << error.what();
+    }
+  }
 }
 
 TEST(DescribeMatmul, transposing_twice_changes_nothing) {

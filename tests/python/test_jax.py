@@ -111,3 +111,12 @@ def test_misuse_is_told_when_the_program_is_made():
         fovea.attention(q[0], k, v)
     with pytest.raises(NotImplementedError, match="only fovea.attention"):
         jax.jit(fovea.matmul)(q[0, 0], q[0, 0].T)
+
+
+def test_fp8_products_of_jax_arrays():
+    a, w = (jnp.asarray(np.random.default_rng(i).standard_normal((4, 130)), jnp.float8_e4m3fn) for i in range(2))
+    scale = jnp.full((4, 2), 0.5, jnp.float32)
+    d = fovea.matmul(a, w.T, a_scale=scale, b_scale=jnp.ones((2, 1), jnp.float32))
+    assert d.dtype == jnp.bfloat16
+    expected = 0.5 * np.asarray(a, np.float64) @ np.asarray(w, np.float64).T
+    np.testing.assert_allclose(np.asarray(d, np.float64), expected, rtol=8e-3, atol=1e-2)

@@ -31,6 +31,21 @@ def test_products_pass_the_rule_of_numerics(dtype):
     assert not fovea.validate_matmul(wrong, a, b)
 
 
+def test_fast_math_is_a_choice_that_explain_and_validation_know():
+    a, b = random(65, 130), random(130, 33)
+    assert fovea.validate_matmul(fovea.matmul(a, b, math="fast"), a, b, math="fast")
+    assert "true fp32 although math = fast" in fovea.explain_matmul(a, b, math="fast")
+
+    def tf32(x):  # to nearest, ties away from zero
+        return ((x.view(np.uint32) + 0x1000) & 0xFFFFE000).view(np.float32)
+
+    rounded = fovea.matmul(tf32(a), tf32(b))
+    assert fovea.validate_matmul(rounded, a, b, math="fast")
+    assert not fovea.validate_matmul(rounded, a, b)
+    with pytest.raises(ValueError, match="math"):
+        fovea.matmul(a, b, math="tf32")
+
+
 @pytest.mark.parametrize(
     "shapes",
     [((2, 3, 5), (5, 4)), ((2, 3, 5), (2, 5, 4)), ((3, 5), (2, 5, 4)), ((2, 1, 3, 5), (4, 5, 6)), ((0, 5), (5, 4))],
@@ -87,6 +102,58 @@ def test_jax_arrays_give_jax_arrays():
     assert half.dtype == jnp.bfloat16
 
 
+E4M3 = ml_dtypes.float8_e4m3fn
+
+
+def blocks(size):
+    return -(-size // 128)
+
+
+def test_fp8_operands_with_scales_of_each_kind():
+    m, n, k = 70, 200, 300
+    a, w = random(m, k, dtype=E4M3), random(n, k, dtype=E4M3)
+    product = a.astype(np.float64) @ w.astype(np.float64).T
+    d = fovea.matmul(a, w.T)
+    assert d.dtype == ml_dtypes.bfloat16
+    assert_product(fovea.matmul(a, w.T, out_dtype="float32"), a.astype(np.float32), w.T.astype(np.float32))
+    one = [np.array(x, np.float32) for x in (0.5, 3.0)]
+    for scales in (one, [x.reshape(1) for x in one]):
+        d = fovea.matmul(a, w.T, a_scale=scales[0], b_scale=scales[1], out_dtype="float32")
+        np.testing.assert_allclose(d, 1.5 * product, rtol=1e-4, atol=1e-3)
+    a_scale, w_scale = random(m, blocks(k)), random(blocks(n), blocks(k))
+    wide = [np.repeat(a_scale, 128, 1)[:, :k], np.repeat(np.repeat(w_scale, 128, 0)[:n], 128, 1)[:, :k]]
+    expected = (a.astype(np.float64) * wide[0]) @ (w.astype(np.float64) * wide[1]).T
+    d = fovea.matmul(a, w.T, a_scale=a_scale, b_scale=w_scale.T, out_dtype="float32")
+    np.testing.assert_allclose(d, expected, rtol=1e-4, atol=1e-3)
+    assert fovea.validate_matmul(d, a, w.T, a_scale=a_scale, b_scale=w_scale.T)
+    assert not fovea.validate_matmul(d, a, w.T, a_scale=a_scale, b_scale=2 * w_scale.T)
+    t = [torch.from_numpy(x.view(np.uint8)).view(torch.float8_e4m3fn) for x in (a, w)]
+    scales = {"a_scale": torch.from_numpy(a_scale), "b_scale": torch.from_numpy(w_scale).T}
+    of_torch = fovea.matmul(t[0], t[1].T, **scales)
+    assert of_torch.dtype == torch.bfloat16
+    assert torch.equal(of_torch, torch.from_numpy(d).bfloat16())
+    assert torch.equal(fovea.matmul(t[0], t[1].T, **scales, out_dtype=torch.float32), torch.from_numpy(d))
+    assert fovea.validate_matmul(of_torch, t[0], t[1].T, **scales)
+    scaled = fovea.matmul(t[0], t[1].T, a_scale=torch.tensor(0.5))  # torch's scales have no dimension
+    torch.testing.assert_close(scaled, torch.from_numpy(0.5 * product).bfloat16(), rtol=8e-3, atol=1e-3)
+    assert "block-scaled" in fovea.explain_matmul(a, w.T, a_scale=a_scale, b_scale=w_scale.T)
+
+
+def test_every_fp8_number_is_read_as_ml_dtypes_reads_it():
+    every = np.arange(256, dtype=np.uint8).view(E4M3).reshape(256, 1)
+    one = np.ones((1, 1), E4M3)
+    np.testing.assert_array_equal(fovea.matmul(every, one, out_dtype="float32"), every.astype(np.float32))
+    np.testing.assert_array_equal(fovea.matmul(one, every.T, out_dtype="float32"), every.T.astype(np.float32))
+
+
+def test_compiled_fp8():
+    torch._dynamo.reset()
+    a, w = (torch.randn(s).to(torch.float8_e4m3fn) for s in ((8, 32), (16, 32)))
+    scale = torch.tensor([2.0])
+    compiled = torch.compile(lambda a, w: fovea.matmul(a, w.T, a_scale=scale), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(a, w), fovea.matmul(a, w.T, a_scale=scale))
+
+
 def test_gradients_of_everything_that_goes_in():
     a, b, c, bias = (torch.from_numpy(random(*s)).requires_grad_() for s in ((2, 4, 3), (3, 5), (2, 4, 5), (5,)))
 
@@ -111,11 +178,12 @@ def test_compiled_and_exported():
     assert_close(compiled(a, b).detach(), (a @ b + 1).detach(), factor=64)
     assert_close(a.grad, torch.ones(4, 5) @ b.detach().T, factor=64)
     torch.library.opcheck(
-        torch.ops.fovea.matmul.default, (a, b, None, None, 1.0, None, None, "exact", "", torch.float32)
+        torch.ops.fovea.matmul.default, (a, b, None, None, None, None, 1.0, None, None, "exact", "", torch.float32)
     )
 
 
 A, B = random(4, 3), random(3, 5)
+A8, B8, BLOCK = A.astype(E4M3), B.astype(E4M3), np.ones((1, 1), np.float32)
 WRONG = [
     ((1.0, B), {}, TypeError, "a", "float"),
     ((A, torch.from_numpy(B)), {}, TypeError, "b", "Tensor"),
@@ -129,6 +197,13 @@ WRONG = [
     ((A, B), {"beta": 1.0}, ValueError, "c", "beta"),
     ((A, B), {"out": np.empty((4, 4), np.float32)}, ValueError, "d", "(4, 4)"),
     ((A, B), {"out_dtype": "int8"}, TypeError, "out_dtype", "int8"),
+    ((A, B), {"a_scale": np.ones(1, np.float32)}, ValueError, "a_scale", "e4m3"),
+    ((A8, B8), {"a_scale": np.ones(1)}, TypeError, "a_scale", "float64"),
+    ((A8, B8), {"a_scale": np.ones((4, 2), np.float32), "b_scale": BLOCK}, ValueError, "a_scale", "(4, 1)"),
+    ((A8, B8), {"b_scale": BLOCK}, ValueError, "a_scale", "missing"),
+    ((A8, B8), {"a_scale": torch.ones(1)}, TypeError, "a_scale", "Tensor"),
+    ((A8, B8), {"out": np.empty((4, 5), E4M3)}, ValueError, "d", "e4m3"),
+    ((A8, B), {}, ValueError, "b", "fp32"),
     ((A, B), {"config": 64}, TypeError, "config", "MatmulConfig"),
     ((A, B), {"config": fovea.MatmulConfig(block_m=32)}, ValueError, "tile", "block"),
 ]

@@ -25,6 +25,8 @@ void store(HostTensor& t, std::int64_t index, double value) {
   const auto single = static_cast<float>(value);
   if (t.view.dtype == DType::kF32) {
     std::memcpy(p, &single, 4);
+  } else if (t.view.dtype == DType::kE4M3) {
+    *p = std::byte{float_to_e4m3(single)};
   } else {
     const std::uint16_t bits = t.view.dtype == DType::kF16 ? float_to_fp16(single) : float_to_bf16(single);
     std::memcpy(p, &bits, 2);

@@ -123,7 +123,8 @@ void add_shared_operands(Cases& cases) {
 
 void add_epilogues(Cases& cases, DType dtype) {
   for (const DType out : {DType::kF32, DType::kF16, DType::kBF16}) {
-    if (out != dtype) cases.push_back({.name = "other output", .m = 70, .n = 75, .k = 80, .d_dtype = out});
+    if (out != (dtype == DType::kE4M3 ? DType::kBF16 : dtype))
+      cases.push_back({.name = "other output", .m = 70, .n = 75, .k = 80, .d_dtype = out});
   }
   for (const Activation x : {Activation::kRelu, Activation::kGelu, Activation::kSilu}) {
     cases.push_back({.name = "activation", .m = 65, .n = 67, .k = 40, .activation = x});
@@ -184,9 +185,25 @@ void add_values(Cases& cases) {
   cases.push_back({.name = "integers are exact", .m = 65, .n = 67, .k = 100, .fill = MatmulFill::kIntegers});
 }
 
+/// Every case again with scales per block, every fourth with scales of the whole operands; b the other way round, as
+/// matrix units want it.
+void add_scales(Cases& cases) {
+  const std::size_t count = cases.size();
+  for (std::size_t i = 0; i < count; ++i) {
+    MatmulCase c = cases[i];
+    if (c.b_order == Order::kRows || c.b_order == Order::kColumns) {
+      c.b_order = c.b_order == Order::kRows ? Order::kColumns : Order::kRows;
+    }
+    c.scale = ScaleKind::kPerBlock;
+    cases.push_back(c);
+    c.scale = ScaleKind::kPerTensor;
+    if (i % 4 == 0) cases.push_back(c);
+  }
+}
+
 }  // namespace
 
-std::vector<MatmulCase> matmul_cases(DType dtype) {
+std::vector<MatmulCase> matmul_cases(DType dtype, Math math) {
   Cases cases;
   add_sizes(cases);
   add_orders(cases);
@@ -194,7 +211,8 @@ std::vector<MatmulCase> matmul_cases(DType dtype) {
   add_shared_operands(cases);
   add_epilogues(cases, dtype);
   add_values(cases);
-  for (MatmulCase& c : cases) c.dtype = dtype;
+  for (MatmulCase& c : cases) c.dtype = dtype, c.math = math;
+  if (dtype == DType::kE4M3) add_scales(cases);
   return cases;
 }
 

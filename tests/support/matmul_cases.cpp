@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <random>
 
@@ -58,7 +59,13 @@ void for_each_element(const TensorView& t, Visit visit) {
 class Filler {
  public:
   Filler(const MatmulCase& c, std::uint32_t seed)
-      : kind_(c.fill), tiny_(c.dtype == DType::kBF16 ? 1e-18 : 1e-20), fills_(seed != kUnfilled), generator_(seed) {}
+      : kind_(c.fill),
+        large_(c.dtype == DType::kE4M3 ? 60 : 2000),
+        tiny_(c.dtype == DType::kE4M3                            ? 0x1p-8
+              : c.dtype == DType::kBF16 || c.math == Math::kFast ? 1e-18
+                                                                 : 1e-20),
+        fills_(seed != kUnfilled),
+        generator_(seed) {}
 
   void fill(HostTensor& t, double scale = 1.0) {
     if (!fills_) return;
@@ -68,14 +75,15 @@ class Filler {
  private:
   double next() {
     switch (kind_) {
-      case MatmulFill::kLarge: return 2000.0 * normal_(generator_);
+      case MatmulFill::kLarge: return large_ * normal_(generator_);
       case MatmulFill::kTiny: return tiny_ * normal_(generator_);
       case MatmulFill::kIntegers: return static_cast<double>(generator_() % 9) - 4.0;
       default: return normal_(generator_);
     }
   }
   MatmulFill kind_;
-  double tiny_;  // products of bf16 may count denormal sums as 0 (docs/numerics.md): theirs stay above
+  double large_;
+  double tiny_;  // products of bf16 and TF32 may count denormal sums as 0 (docs/numerics.md): theirs stay above
   bool fills_;
   std::mt19937 generator_;
   std::normal_distribution<double> normal_;
@@ -103,6 +111,8 @@ std::string to_string(const MatmulCase& c) {
   if (c.d_dtype) text += fmt::format(" -> {}", name_of(*c.d_dtype));
   if (c.has_c) text += fmt::format(" alpha={} beta={}{}", c.alpha, c.beta, c.c_is_d ? " c is d" : "");
   if (c.has_bias) text += " bias";
+  if (c.scale != ScaleKind::kNone) text += c.scale == ScaleKind::kPerTensor ? " scaled" : " block-scaled";
+  if (c.math == Math::kFast) text += " fast";
   if (c.activation != Activation::kNone) text += fmt::format(" {}", name_of(c.activation));
   return text;
 }
@@ -110,7 +120,8 @@ std::string to_string(const MatmulCase& c) {
 MatmulData::MatmulData(const MatmulCase& x, std::uint32_t seed) : description(x) {
   a = make_matrix(x.dtype, x.differs ? x.batch_a : x.batch, x.m, x.k, x.a_order, kGuard);
   b = make_matrix(x.dtype, x.differs ? x.batch_b : x.batch, x.k, x.n, x.b_order, kGuard);
-  const DType d_dtype = x.d_dtype.value_or(x.dtype);
+  const DType other = x.dtype == DType::kE4M3 ? DType::kBF16 : x.dtype;
+  const DType d_dtype = x.d_dtype.value_or(other);
   d = make_matrix(d_dtype, x.batch, x.m, x.n, x.d_order, kPattern);
   Filler filler(x, seed);
   filler.fill(a);
@@ -125,30 +136,64 @@ MatmulData::MatmulData(const MatmulCase& x, std::uint32_t seed) : description(x)
     filler.fill(c);
   }
   if (x.has_bias) {
-    bias = make_matrix(x.bias_dtype.value_or(x.dtype), {}, 1, x.n, Order::kRows, kGuard);
+    bias = make_matrix(x.bias_dtype.value_or(other), {}, 1, x.n, Order::kRows, kGuard);
     filler.fill(bias);
     bias.view.ndim = 1;
     bias.view.shape[0] = x.n;
     bias.view.strides[0] = 1;
   }
+  if (x.scale != ScaleKind::kNone) add_scales(seed);
   options.alpha = x.alpha;
   options.beta = x.beta;
   options.activation = x.activation;
+  options.math = x.math;
   d_before_ = d.bytes;
+}
+
+/// Powers of two times a few: sums of integers stay exact in float64 and nearly so in fp32.
+void MatmulData::add_scales(std::uint32_t seed) {
+  const MatmulCase& x = description;
+  std::mt19937 generator(seed + 1);
+  const bool is_exact = x.fill == MatmulFill::kIntegers;
+  const auto fill = [&](HostTensor& t) {
+    for_each_element(t.view, [&](std::int64_t at, std::int64_t) {
+      const int step = static_cast<int>(generator() % 5) - 2;
+      const double odd = is_exact ? 1.0 : 1.0 + static_cast<double>(generator() % 1000) / 1000;
+      store(t, at, std::ldexp(odd, step));
+    });
+  };
+  if (x.scale == ScaleKind::kPerTensor) {
+    for (HostTensor* t : {&a_scale, &b_scale}) {
+      *t = make_matrix(DType::kF32, {}, 1, 1, Order::kRows, kGuard);
+      t->view.ndim = 1;
+      fill(*t);
+    }
+    return;
+  }
+  const auto blocks = [](int size) { return (size + kScaleBlock - 1) / kScaleBlock; };
+  // In the orders of the operands, but the strides of their own.
+  a_scale = make_matrix(DType::kF32, x.differs ? x.batch_a : x.batch, x.m, blocks(x.k), x.a_order, kGuard);
+  b_scale = make_matrix(DType::kF32, x.differs ? x.batch_b : x.batch, blocks(x.k), blocks(x.n), x.b_order, kGuard);
+  fill(a_scale);
+  fill(b_scale);
 }
 
 MatmulTensors MatmulData::tensors() const {
   const TensorView absent;
-  return {a.view, b.view, d.view,
+  return {a.view,
+          b.view,
+          d.view,
           description.c_is_d  ? d.view
           : description.has_c ? c.view
                               : absent,
-          description.has_bias ? bias.view : absent};
+          description.has_bias ? bias.view : absent,
+          a_scale.view,
+          b_scale.view};
 }
 
 std::vector<HostTensor*> MatmulData::all() {
   std::vector<HostTensor*> present;
-  for (HostTensor* t : {&a, &b, &c, &bias, &d}) {
+  for (HostTensor* t : {&a, &b, &c, &bias, &a_scale, &b_scale, &d}) {
     if (t->view.present()) present.push_back(t);
   }
   return present;
@@ -167,6 +212,10 @@ std::string judge(const MatmulData& data, const ExpectedMatmul& expected) {
   const MatmulReport report = verify_matmul(describe_matmul(data.tensors(), data.options).args, expected);
   std::string fault = check_gaps(data.d, "d");
   if (!report.passed) fault += to_string(report);
+  const MatmulCase& c = data.description;
+  if (c.fill == MatmulFill::kIntegers && data.d.view.dtype == DType::kF32 && report.d.max_error() > 0) {
+    fault += "sums of integers are not exact\n" + to_string(report);
+  }
   return fault.empty() ? fault : to_string(data.description) + "\n" + fault;
 }
 

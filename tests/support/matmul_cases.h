@@ -40,25 +40,29 @@ struct MatmulCase {
   std::vector<int> batch_a, batch_b;  // of a and b where they differ (used if differs is set)
   bool differs = false;
   Order a_order = Order::kRows, b_order = Order::kRows, d_order = Order::kRows;
-  std::optional<DType> d_dtype, c_dtype, bias_dtype;  // absent: that of a; c and bias exist with the flags below
-  bool has_c = false;                                 // with beta
-  bool c_is_d = false;                                // c is d itself
+  std::optional<DType> d_dtype, c_dtype,
+      bias_dtype;       // absent: that of a (bf16 for e4m3); c and bias exist with the flags below
+  bool has_c = false;   // with beta
+  bool c_is_d = false;  // c is d itself
   bool has_bias = false;
   Activation activation = Activation::kNone;
   float alpha = 1.0f, beta = 0.0f;
   MatmulFill fill = MatmulFill::kNormal;
-  bool quick = true;  // false: left out where time is short (sanitizers)
+  Math math = Math::kExact;
+  ScaleKind scale = ScaleKind::kNone;  // of e4m3
+  bool quick = true;                   // false: left out where time is short (sanitizers)
 };
 
 std::string to_string(const MatmulCase& c);
 
-/// Every case for one dtype of a and b. The list is the same for every device.
-std::vector<MatmulCase> matmul_cases(DType dtype);
+/// Every case for one dtype of a and b; of e4m3 without scales, with scales per block, and some with scales per tensor.
+/// The list is the same for every device.
+std::vector<MatmulCase> matmul_cases(DType dtype, Math math = Math::kExact);
 
 /// The tensors of a case on the host. d is filled with a pattern that no kernel writes (or, as c, with numbers).
 struct MatmulData {
   MatmulCase description;
-  HostTensor a, b, c, d, bias;
+  HostTensor a, b, c, d, bias, a_scale, b_scale;
   MatmulOptions options;
 
   explicit MatmulData(const MatmulCase& c, std::uint32_t seed = 1);
@@ -70,6 +74,7 @@ struct MatmulData {
   void reset();
 
  private:
+  void add_scales(std::uint32_t seed);
   std::vector<std::byte> d_before_;
 };
 

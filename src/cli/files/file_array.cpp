@@ -24,6 +24,7 @@ std::optional<DType> floating_dtype(FileDType dtype) {
     case FileDType::kF32: return DType::kF32;
     case FileDType::kF16: return DType::kF16;
     case FileDType::kBF16: return DType::kBF16;
+    case FileDType::kE4M3: return DType::kE4M3;
     default: return std::nullopt;
   }
 }
@@ -48,6 +49,7 @@ float element(const std::byte* data, std::int64_t i, DType dtype) {
     std::memcpy(&value, data + i * 4, 4);
     return value;
   }
+  if (dtype == DType::kE4M3) return e4m3_to_float(std::to_integer<std::uint8_t>(data[i]));
   std::uint16_t bits;
   std::memcpy(&bits, data + i * 2, 2);
   return dtype == DType::kF16 ? fp16_to_float(bits) : bf16_to_float(bits);
@@ -58,6 +60,7 @@ void set_element(void* data, std::int64_t i, DType dtype, float value) {
     case DType::kF32: static_cast<float*>(data)[i] = value; break;
     case DType::kF16: static_cast<std::uint16_t*>(data)[i] = float_to_fp16(value); break;
     case DType::kBF16: static_cast<std::uint16_t*>(data)[i] = float_to_bf16(value); break;
+    case DType::kE4M3: static_cast<std::uint8_t*>(data)[i] = float_to_e4m3(value); break;
     case DType::kI32: break;
   }
 }

@@ -18,7 +18,7 @@ namespace fovea::cli {
 
 /// kRaw16: two bytes per element whose meaning the file does not tell (.npy '|V2'). kOther: any type that Fovea does
 /// not read; FileArray::dtype_name tells which.
-enum class FileDType : unsigned char { kF32, kF16, kBF16, kI32, kI64, kRaw16, kOther };
+enum class FileDType : unsigned char { kF32, kF16, kBF16, kI32, kI64, kE4M3, kRaw16, kOther };
 
 /// Row-major elements inside a file. bytes holds exactly the elements of the shape, in this machine's byte order.
 struct FileArray {

@@ -36,11 +36,9 @@ int bits_of(std::string_view dtype) {
 }
 
 FileDType file_dtype(std::string_view dtype) {
-  constexpr std::pair<std::string_view, FileDType> kTypes[] = {{"F32", FileDType::kF32},
-                                                               {"F16", FileDType::kF16},
-                                                               {"BF16", FileDType::kBF16},
-                                                               {"I32", FileDType::kI32},
-                                                               {"I64", FileDType::kI64}};
+  constexpr std::pair<std::string_view, FileDType> kTypes[] = {
+      {"F32", FileDType::kF32},      {"F16", FileDType::kF16}, {"BF16", FileDType::kBF16},
+      {"F8_E4M3", FileDType::kE4M3}, {"I32", FileDType::kI32}, {"I64", FileDType::kI64}};
   for (const auto& [word, type] : kTypes) {
     if (word == dtype) return type;
   }
@@ -242,6 +240,7 @@ const char* dtype_word(DType dtype) {
     case DType::kF32: return "F32";
     case DType::kF16: return "F16";
     case DType::kBF16: return "BF16";
+    case DType::kE4M3: return "F8_E4M3";
     case DType::kI32: break;
   }
   return "I32";

@@ -14,7 +14,8 @@ namespace fovea::cli {
 MatmulMemory::MatmulMemory(const MatmulCallShape& call, std::uint64_t seed) : tensors_(call.tensors) {
   constexpr std::size_t kAlignment = 64;
   Random random(seed);
-  for (TensorView* view : {&tensors_.a, &tensors_.b, &tensors_.bias, &tensors_.d}) {
+  for (TensorView* view :
+       {&tensors_.a, &tensors_.b, &tensors_.bias, &tensors_.a_scale, &tensors_.b_scale, &tensors_.d}) {
     if (!view->present()) continue;
     const std::int64_t bytes = extent_bytes(*view);
     const auto size = static_cast<std::size_t>(round_up(std::max<std::int64_t>(bytes, 1), kAlignment));

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "contract/dtype.h"
+#include "contract/matmul_args.h"
 
 namespace fovea::cli {
 namespace {
@@ -47,6 +48,19 @@ TensorView matrix(DType dtype, const MatmulShape& s, std::int64_t rows, std::int
   return t;
 }
 
+void add_scales(MatmulTensors& tensors, const MatmulCommandOptions& o, const MatmulShape& s) {
+  check(o.scale == "none" || o.scale == "tensor" || o.scale == "block", kInvalid, "--scale",
+        "--scale is '{}', must be none, tensor or block", o.scale);
+  if (o.scale == "none") return;
+  if (o.scale == "tensor") {
+    tensors.a_scale = tensors.b_scale = TensorView::contiguous(nullptr, DType::kF32, {1});
+    return;
+  }
+  const int k = ceil_div(s.k, kScaleBlock), n = ceil_div(s.n, kScaleBlock);
+  tensors.a_scale = matrix(DType::kF32, s, s.m, k, false);
+  tensors.b_scale = matrix(DType::kF32, s, k, n, o.transpose_b);
+}
+
 int only(const std::vector<int>& values) { return values.size() == 1 ? values.front() : 0; }
 
 }  // namespace
@@ -58,17 +72,19 @@ void add_matmul_options(CLI::App& command, MatmulCommandOptions& o) {
   add("--shapes,--shape", o.shapes, "m x n x k, or batch x m x n x k; several with commas", "MxNxK", kShapeGroup)
       ->delimiter(',')
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  add("--dtype", o.dtype, "Of a and b: fp32, fp16 or bf16", "NAME", kShapeGroup)->capture_default_str();
-  add("--out-dtype", o.out_dtype, "Of d; default: that of a and b", "NAME", kShapeGroup);
+  add("--dtype", o.dtype, "Of a and b: fp32, fp16, bf16 or e4m3", "NAME", kShapeGroup)->capture_default_str();
+  add("--out-dtype", o.out_dtype, "Of d; default: that of a and b, bf16 for e4m3", "NAME", kShapeGroup);
   add("--seed", o.seed, "Of the random numbers", "N", kShapeGroup)->capture_default_str();
   command.add_flag("--transpose-a", o.transpose_a, "a lies in memory as (k, m)")->group(kProductGroup);
   command.add_flag("--transpose-b", o.transpose_b, "b lies in memory as (n, k), as weights often do")
       ->group(kProductGroup);
   command.add_flag("--bias", o.bias, "Adds a number per column")->group(kProductGroup);
   add("--activation", o.activation, "none, relu, gelu or silu", "NAME", kProductGroup)->capture_default_str();
+  add("--scale", o.scale, "Of e4m3: none, tensor (one number each) or block (per 128)", "NAME", kProductGroup)
+      ->capture_default_str();
   add("--alpha", o.alpha, "Factor of the product", "X", kProductGroup)->capture_default_str();
   add("--beta", o.beta, "Factor of what d holds", "X", kProductGroup)->capture_default_str();
-  add("--math", o.math, "exact, or fast: fp32 by TF32 or bf16 parts", "NAME", kProductGroup)->capture_default_str();
+  add("--math", o.math, "exact, or fast: fp32 as TF32 on GPUs", "NAME", kProductGroup)->capture_default_str();
   for (auto& [name, values] :
        {std::pair{"--block-m", &o.block_m}, {"--block-n", &o.block_n}, {"--block-k", &o.block_k}}) {
     add(name, *values, "Of a tile; all three or none", "N", kHowGroup)
@@ -117,12 +133,14 @@ MatmulCallShape resolve_matmul(const MatmulCommandOptions& o, const MatmulShape&
   MatmulCallShape call;
   call.shape = s;
   call.dtype = parse_dtype(o.dtype);
-  const DType out = o.out_dtype.empty() ? call.dtype : parse_dtype(o.out_dtype);
+  const DType usual = call.dtype == DType::kE4M3 ? DType::kBF16 : call.dtype;
+  const DType out = o.out_dtype.empty() ? usual : parse_dtype(o.out_dtype);
   call.tensors.a = matrix(call.dtype, s, s.m, s.k, o.transpose_a);
   call.tensors.b = matrix(call.dtype, s, s.k, s.n, o.transpose_b);
   call.tensors.d = matrix(out, s, s.m, s.n, false);
   if (o.beta != 0.0f) call.tensors.c = call.tensors.d;
-  if (o.bias) call.tensors.bias = TensorView::contiguous(nullptr, call.dtype, {s.n});
+  if (o.bias) call.tensors.bias = TensorView::contiguous(nullptr, usual, {s.n});
+  add_scales(call.tensors, o, s);
   call.options.alpha = o.alpha;
   call.options.beta = o.beta;
   call.options.activation = parse_activation(o.activation);

@@ -19,6 +19,7 @@ struct MatmulCommandOptions {
   bool transpose_a = false;
   bool transpose_b = false;
   bool bias = false;
+  std::string scale = "none";  // "tensor", "block"
   std::string activation = "none";
   std::string math = "exact";
   float alpha = 1.0f;

@@ -30,7 +30,7 @@ struct VerifyOptions {
 /// Sizes of 0, 1 and primes, long sums, a batch, few rows and few columns, each in every dtype and order.
 std::vector<MatmulCommandOptions> default_cases(const MatmulCommandOptions& given, bool has_dtype) {
   std::vector<MatmulCommandOptions> cases;
-  for (const char* dtype : {"fp32", "fp16", "bf16"}) {
+  for (const char* dtype : {"fp32", "fp16", "bf16", "e4m3"}) {
     if (has_dtype && given.dtype != dtype) continue;
     MatmulCommandOptions c = given;
     c.dtype = dtype;
@@ -38,6 +38,14 @@ std::vector<MatmulCommandOptions> default_cases(const MatmulCommandOptions& give
          {"512x512x512", "127x131x113", "1x1024x777", "64x64x5003", "5x33x65x257", "0x7x5", "6x5x0"}) {
       c.shapes = {shape};
       cases.push_back(c);
+    }
+    if (c.dtype == "e4m3") {
+      c.transpose_b = true;
+      c.shapes = {"130x300x517"};
+      for (const char* scale : {"tensor", "block"}) {
+        c.scale = scale;
+        cases.push_back(c);
+      }
     }
     c.shapes = {"127x131x113"};
     for (const bool transposes_a : {false, true}) {

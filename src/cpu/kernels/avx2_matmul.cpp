@@ -46,12 +46,18 @@ constexpr MatmulKernels table(bool takes_rows) {
           multiply,
           multiply_lines<T>};
 }
-constexpr MatmulKernels kF32 = table<float>(true), kF16 = table<Half>(false), kBF16 = table<Bfloat16>(false);
+constexpr MatmulKernels kF32 = table<float>(true), kF16 = table<Half>(false), kBF16 = table<Bfloat16>(false),
+                        kE4M3 = table<E4m3>(false);
 
 }  // namespace
 
 const MatmulKernels& matmul_kernels(DType dtype) {
-  return dtype == DType::kF16 ? kF16 : dtype == DType::kBF16 ? kBF16 : kF32;
+  switch (dtype) {
+    case DType::kF16: return kF16;
+    case DType::kBF16: return kBF16;
+    case DType::kE4M3: return kE4M3;
+    default: return kF32;
+  }
 }
 
 }  // namespace fovea::cpu::avx2

@@ -80,6 +80,21 @@ FOVEA_WORD __m128i to_half(Vec v) { return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAR
 FOVEA_WORD void store_row(Half* p, Vec v) { _mm_storeu_si128((__m128i*)p, to_half(v)); }
 FOVEA_WORD void store_row(Half* p, Vec v, int n) { store_words(p, to_half(v), n); }
 
+/// As fp16 whose exponent is 8 too small; 480, which e4m3 does not have, stands for NaN.
+FOVEA_WORD Vec from_e4m3(__m128i bytes) {
+  const __m128i wide = _mm_cvtepu8_epi16(bytes);
+  const __m128i magnitude = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x7f)), 7);
+  const __m128i sign = _mm_slli_epi16(_mm_and_si128(wide, _mm_set1_epi16(0x80)), 8);
+  const Vec x = mul(_mm256_cvtph_ps(_mm_or_si128(magnitude, sign)), set1(256.0f));
+  return select(equal(abs(x), set1(480.0f)), set1(__builtin_nanf("")), x);
+}
+FOVEA_WORD Vec load_row(const E4m3* p) { return from_e4m3(_mm_loadl_epi64((const __m128i*)p)); }
+FOVEA_WORD Vec load_row(const E4m3* p, int n) {
+  alignas(16) unsigned char bytes[16] = {};
+  __builtin_memcpy(bytes, p, static_cast<unsigned long>(n));
+  return from_e4m3(_mm_load_si128((const __m128i*)bytes));
+}
+
 FOVEA_WORD Vec from_bfloat16(__m128i bits) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
 }

@@ -64,6 +64,17 @@ FOVEA_WORD __m256i to_half(Vec v) { return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAR
 FOVEA_WORD void store_row(Half* p, Vec v) { _mm256_storeu_si256((__m256i*)p, to_half(v)); }
 FOVEA_WORD void store_row(Half* p, Vec v, int n) { _mm256_mask_storeu_epi16(p, first_lanes(n), to_half(v)); }
 
+/// As fp16 whose exponent is 8 too small; 480, which e4m3 does not have, stands for NaN.
+FOVEA_WORD Vec from_e4m3(__m128i bytes) {
+  const __m256i wide = _mm256_cvtepu8_epi16(bytes);
+  const __m256i magnitude = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x7f)), 7);
+  const __m256i sign = _mm256_slli_epi16(_mm256_and_si256(wide, _mm256_set1_epi16(0x80)), 8);
+  const Vec x = mul(_mm512_cvtph_ps(_mm256_or_si256(magnitude, sign)), set1(256.0f));
+  return select(equal(abs(x), set1(480.0f)), set1(__builtin_nanf("")), x);
+}
+FOVEA_WORD Vec load_row(const E4m3* p) { return from_e4m3(_mm_loadu_si128((const __m128i*)p)); }
+FOVEA_WORD Vec load_row(const E4m3* p, int n) { return from_e4m3(_mm_maskz_loadu_epi8(first_lanes(n), p)); }
+
 FOVEA_WORD Vec from_bfloat16(__m256i bits) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Storage types of 16-bit floats: only memory, no arithmetic. The words of each instruction set convert them.
+// Storage types of small floats: only memory, no arithmetic. The words of each instruction set convert them.
 #pragma once
 
 namespace fovea::cpu {
@@ -10,6 +10,11 @@ struct Half {
 struct Bfloat16 {
   unsigned short bits;
 };
+/// fp8 of 4 bits of exponent and 3 of mantissa; 0x7f and 0xff are NaN, nothing is infinite. Words only load it.
+struct E4m3 {
+  unsigned char bits;
+};
+static_assert(sizeof(E4m3) == 1, "an element of 8 bits");
 static_assert(sizeof(Half) == 2 && sizeof(Bfloat16) == 2, "elements of 16 bits");
 
 /// Polynomials of 2^r, minimax in relative error.

@@ -80,6 +80,19 @@ FOVEA_WORD float to_float(Half x) {
   __builtin_memcpy(&f, &bits, sizeof f);
   return f;
 }
+/// As of Half: the exponent is moved by a product with 2^120.
+FOVEA_WORD float to_float(E4m3 x) {
+  const unsigned sign = (x.bits & 0x80u) << 24;
+  unsigned bits = (x.bits & 0x7fu) << 20;
+  float f;
+  __builtin_memcpy(&f, &bits, sizeof f);
+  f *= 0x1p120f;
+  __builtin_memcpy(&bits, &f, sizeof f);
+  if ((x.bits & 0x7fu) == 0x7fu) bits = 0x7fc00000u;
+  bits |= sign;
+  __builtin_memcpy(&f, &bits, sizeof f);
+  return f;
+}
 FOVEA_WORD void from_float(float x, float* p) { *p = x; }
 /// Round to nearest even; NaN stays NaN (quiet).
 FOVEA_WORD void from_float(float x, Bfloat16* p) {

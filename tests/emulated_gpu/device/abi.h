@@ -30,6 +30,8 @@ enum class WarpWord : int {
   kMmaBf16K16,
   kMmaF16K16,
   kMmaF16K8,
+  kMmaTf32K8,
+  kMmaE4m3K32,
 };
 
 /// One lane's operands of a warp's word.
@@ -51,11 +53,15 @@ struct MmaWords {
   unsigned a[4], b[2];
 };
 
+/// What the bits of a product's operands are.
+enum class Number : int { kF16, kBf16, kTf32, kE4m3 };
+
 /// One lane's operands of a product of its warpgroup. a_registers null: a by descriptor.
 struct WgmmaWords {
   float* d;
   int n;
-  bool is_bf16, accumulates, a_is_mn_major, b_is_mn_major;
+  Number number;
+  bool accumulates, a_is_mn_major, b_is_mn_major;
   const unsigned* a_registers;
   unsigned long long a, b;
 };

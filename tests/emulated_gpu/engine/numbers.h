@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// 16-bit numbers to fp32.
+// Numbers of matrix units to fp32, and sums as they keep them.
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
+
+#include "tests/emulated_gpu/device/abi.h"
 
 namespace fovea::emulated {
 
@@ -17,6 +20,33 @@ inline float from_f16(std::uint16_t x) {
   return std::bit_cast<float>(sign | (exponent + 112) << 23 | fraction << 13);
 }
 
-inline float from_16_bits(std::uint16_t x, bool is_bf16) { return is_bf16 ? from_bf16(x) : from_f16(x); }
+/// As fp16 whose exponent is 8 too small; 480, which e4m3 does not have, is NaN.
+inline float from_e4m3(std::uint8_t x) {
+  const float value = from_f16(static_cast<std::uint16_t>((x & 0x80u) << 8 | (x & 0x7fu) << 7)) * 256.0f;
+  return value == 480.0f || value == -480.0f ? value * __builtin_nanf("") : value;
+}
+
+inline unsigned bytes_of(Number number) { return number == Number::kTf32 ? 4 : number == Number::kE4m3 ? 1 : 2; }
+
+/// The matrix units do not look at the last 13 bits of a TF32 operand.
+inline float to_float(std::uint32_t bits, Number number) {
+  switch (number) {
+    case Number::kF16: return from_f16(static_cast<std::uint16_t>(bits));
+    case Number::kBf16: return from_bf16(static_cast<std::uint16_t>(bits));
+    case Number::kTf32: return std::bit_cast<float>(bits & 0xffffe000u);
+    case Number::kE4m3: return from_e4m3(static_cast<std::uint8_t>(bits));
+  }
+  return 0.0f;
+}
+
+/// What the largest of the numbers that are added up leaves of the others where 13 bits after the point are kept, as
+/// was found on Hopper for sums of e4m3 (arXiv 2412.19437, section 3.5.2): they are cut off at a multiple of this.
+inline double unit_of_e4m3_sum(double largest) {
+  if (!(largest > 0) || !std::isfinite(largest)) return 0;
+  int exponent = 0;
+  std::frexp(largest, &exponent);
+  return std::ldexp(1.0, exponent - 1 - 13);
+}
+inline double cut(double x, double unit) { return unit > 0 ? std::trunc(x / unit) * unit : x; }
 
 }  // namespace fovea::emulated

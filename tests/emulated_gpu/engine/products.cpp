@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products of warpgroups. docs.nvidia.com/cuda/parallel-thread-execution, "wgmma", "matrix-descriptor", "Asynchronous
 // Warpgroup Level Matrix Shared Memory Layout".
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "tests/emulated_gpu/engine/launch.h"
@@ -9,27 +11,30 @@
 namespace fovea::emulated {
 namespace {
 
-constexpr int kRows = 64, kDepth = 16, kMostColumns = 256;
+constexpr int kRows = 64, kMostDepth = 32, kMostColumns = 256;
+constexpr unsigned kDepthBytes = 32;  // of k
 using Fibers = Fiber* [kWarpgroup];
 
 /// An operand in shared memory: `outer` runs along m or n, k along the product.
 class Operand {
  public:
-  Operand(Block& block, unsigned long long descriptor, bool is_mn_major)
+  Operand(Block& block, unsigned long long descriptor, Number number, bool is_mn_major)
       : shared_(block.fibers.front().shared),
         begin_(block.fibers.front().shared_begin),
         end_(block.fibers.front().shared_end),
         start_(static_cast<unsigned>(descriptor & 0x3fff) << 4),
         leading_(static_cast<unsigned>(descriptor >> 16 & 0x3fff) << 4),
         stride_(static_cast<unsigned>(descriptor >> 32 & 0x3fff) << 4),
+        bytes_(bytes_of(number)),
         is_mn_major_(is_mn_major) {
+    if (is_mn_major && bytes_ != 2) fail("wgmma: only elements of 16 bits may lie with k as rows");
     if (descriptor >> 49 & 7) fail("wgmma: a descriptor with a base offset, which is not emulated");
     const unsigned mode = static_cast<unsigned>(descriptor >> 62);  // 0 none, 1 128, 2 64, 3 32 bytes
     bits_ = mode == 0 ? 0 : 4 - mode;
     span_ = 16u << bits_;
   }
-  /// The element's 16 bits.
-  std::uint16_t at(unsigned outer, unsigned k) const {
+  /// The element's bits.
+  std::uint32_t at(unsigned outer, unsigned k) const {
     unsigned address = start_;
     if (is_mn_major_) {
       // Lines of one span along m or n, eight of them (k) behind each other.
@@ -38,26 +43,26 @@ class Operand {
       address += outer % per_line * 2 + line * next_line + k % 8 * span_ + group * next_group;
     } else {
       // Eight rows of one span behind each other; without swizzle 16 bytes of k are a matrix of their own.
-      const unsigned chunk = bits_ ? 0 : k / 8;
-      address += outer % 8 * span_ + outer / 8 * stride_ + (bits_ ? k : k % 8) * 2 + chunk * leading_;
+      const unsigned byte = k * bytes_, chunk = bits_ ? 0 : byte / 16;
+      address += outer % 8 * span_ + outer / 8 * stride_ + (bits_ ? byte : byte % 16) + chunk * leading_;
     }
     address ^= (address >> 7 & ((1u << bits_) - 1)) << 4;
-    if (address < begin_ || address + 2 > end_) fail("wgmma: operand at the shared address " + hex(address));
-    std::uint16_t x;
-    std::memcpy(&x, shared_ + address, 2);
+    if (address < begin_ || address + bytes_ > end_) fail("wgmma: operand at the shared address " + hex(address));
+    std::uint32_t x = 0;
+    std::memcpy(&x, shared_ + address, bytes_);
     return x;
   }
 
  private:
   const char* shared_;
-  unsigned begin_, end_, start_, leading_, stride_;
+  unsigned begin_, end_, start_, leading_, stride_, bytes_;
   bool is_mn_major_;
   unsigned bits_, span_;
 };
 
 struct Matrices {
-  float a[kRows][kDepth];
-  float b[kDepth][kMostColumns];
+  float a[kRows][kMostDepth];
+  float b[kMostDepth][kMostColumns];
   float d[kRows][kMostColumns];
 };
 Matrices matrices;
@@ -65,11 +70,27 @@ Matrices matrices;
 #ifdef __x86_64__
 __attribute__((target_clones("arch=x86-64-v3", "default")))
 #endif
-void multiply(int n) {
+void multiply(int n, int depth) {
   for (int row = 0; row < kRows; ++row) {
-    for (int k = 0; k < kDepth; ++k) {
+    for (int k = 0; k < depth; ++k) {
       const float a = matrices.a[row][k];
       for (int column = 0; column < n; ++column) matrices.d[row][column] += a * matrices.b[k][column];
+    }
+  }
+}
+
+/// Sums of e4m3 keep few bits.
+void multiply_e4m3(int n, int depth) {
+  for (int row = 0; row < kRows; ++row) {
+    for (int column = 0; column < n; ++column) {
+      float& d = matrices.d[row][column];
+      double largest = std::abs(d);
+      for (int k = 0; k < depth; ++k)
+        largest = std::max(largest, std::abs(static_cast<double>(matrices.a[row][k]) * matrices.b[k][column]));
+      const double unit = unit_of_e4m3_sum(largest);
+      double sum = cut(d, unit);
+      for (int k = 0; k < depth; ++k) sum += cut(static_cast<double>(matrices.a[row][k]) * matrices.b[k][column], unit);
+      d = static_cast<float>(cut(sum, unit));
     }
   }
 }
@@ -78,12 +99,14 @@ void multiply(int n) {
 int row_of(int thread, int i) { return thread / 32 * 16 + thread % 32 / 4 + i / 2 % 2 * 8; }
 int column_of(int thread, int i) { return i / 4 * 8 + thread % 4 * 2 + i % 2; }
 
+unsigned depth_of(const WgmmaWords& words) { return kDepthBytes / bytes_of(words.number); }
+
 void load_a(const Fibers& group, std::size_t product) {
   const WgmmaWords& words = group[0]->products[product].words;
   if (!words.a_registers) {
-    const Operand a(*group[0]->in, words.a, words.a_is_mn_major);
+    const Operand a(*group[0]->in, words.a, words.number, words.a_is_mn_major);
     for (unsigned row = 0; row < kRows; ++row) {
-      for (unsigned k = 0; k < kDepth; ++k) matrices.a[row][k] = from_16_bits(a.at(row, k), words.is_bf16);
+      for (unsigned k = 0; k < depth_of(words); ++k) matrices.a[row][k] = to_float(a.at(row, k), words.number);
     }
     return;
   }
@@ -91,16 +114,16 @@ void load_a(const Fibers& group, std::size_t product) {
     const unsigned* registers = group[thread]->products[product].words.a_registers;
     for (int i = 0; i < 4; ++i) {
       const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8, k = thread % 4 * 2 + i / 2 * 8;
-      matrices.a[row][k] = from_16_bits(static_cast<std::uint16_t>(registers[i]), words.is_bf16);
-      matrices.a[row][k + 1] = from_16_bits(static_cast<std::uint16_t>(registers[i] >> 16), words.is_bf16);
+      matrices.a[row][k] = to_float(registers[i] & 0xffffu, words.number);
+      matrices.a[row][k + 1] = to_float(registers[i] >> 16, words.number);
     }
   }
 }
 
 void load_b(const Fibers& group, const WgmmaWords& words) {
-  const Operand b(*group[0]->in, words.b, words.b_is_mn_major);
+  const Operand b(*group[0]->in, words.b, words.number, words.b_is_mn_major);
   for (unsigned column = 0; column < static_cast<unsigned>(words.n); ++column) {
-    for (unsigned k = 0; k < kDepth; ++k) matrices.b[k][column] = from_16_bits(b.at(column, k), words.is_bf16);
+    for (unsigned k = 0; k < depth_of(words); ++k) matrices.b[k][column] = to_float(b.at(column, k), words.number);
   }
 }
 
@@ -112,7 +135,7 @@ Accumulator& accumulator_of(Fiber& fiber, const float* d) {
 }
 
 void check_same(const WgmmaWords& x, const WgmmaWords& y) {
-  if (x.n != y.n || x.is_bf16 != y.is_bf16 || x.accumulates != y.accumulates || x.a_is_mn_major != y.a_is_mn_major ||
+  if (x.n != y.n || x.number != y.number || x.accumulates != y.accumulates || x.a_is_mn_major != y.a_is_mn_major ||
       x.b_is_mn_major != y.b_is_mn_major || x.a != y.a || x.b != y.b || !x.a_registers != !y.a_registers) {
     fail("wgmma: the threads of a warpgroup name different operands");
   }
@@ -133,7 +156,8 @@ void execute(const Fibers& group, std::size_t product) {
   } else {
     std::memset(matrices.d, 0, sizeof matrices.d);
   }
-  multiply(words.n);
+  const auto depth = static_cast<int>(depth_of(words));
+  words.number == Number::kE4m3 ? multiply_e4m3(words.n, depth) : multiply(words.n, depth);
   for (int thread = 0; thread < kWarpgroup; ++thread) {
     Accumulator& to = accumulator_of(*group[thread], group[thread]->products[product].words.d);
     for (int i = 0; i < words.n / 2; ++i)

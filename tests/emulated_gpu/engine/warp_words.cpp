@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Words of a warp: lanes of the mask come one by one, the last one does the work for all.
-// Layouts: docs.nvidia.com/cuda/parallel-thread-execution, "ldmatrix", "stmatrix", "mma.m16n8k16", "mma.m16n8k8".
+// Layouts: docs.nvidia.com/cuda/parallel-thread-execution, "ldmatrix", "stmatrix", "mma.m16n8k16", "mma.m16n8k8",
+// "mma.m16n8k32".
+#include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "tests/emulated_gpu/engine/launch.h"
@@ -21,6 +24,8 @@ const char* name_of(WarpWord word) {
     case WarpWord::kMmaBf16K16: return "mma.m16n8k16 bf16";
     case WarpWord::kMmaF16K16: return "mma.m16n8k16 f16";
     case WarpWord::kMmaF16K8: return "mma.m16n8k8 f16";
+    case WarpWord::kMmaTf32K8: return "mma.m16n8k8 tf32";
+    case WarpWord::kMmaE4m3K32: return "mma.m16n8k32 e4m3";
   }
   return "?";
 }
@@ -78,29 +83,43 @@ void move_matrices(Meeting& m, bool transposed, bool stores) {
   }
 }
 
+/// Products of one element of c are added at once, as the matrix units do; those of e4m3 with few bits.
+float add_products(float c, const float* a, const float (*b)[8], int column, int k, Number number) {
+  if (number != Number::kE4m3) {
+    float sum = 0;
+    for (int i = 0; i < k; ++i) sum += a[i] * b[i][column];
+    return c + sum;
+  }
+  double largest = std::abs(c);
+  for (int i = 0; i < k; ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) * b[i][column]));
+  const double unit = unit_of_e4m3_sum(largest);
+  double sum = cut(c, unit);
+  for (int i = 0; i < k; ++i) sum += cut(static_cast<double>(a[i]) * b[i][column], unit);
+  return static_cast<float>(cut(sum, unit));
+}
+
 /// c (16 x 8) += a (16 x k) b (k x 8).
-template <int k, bool is_bf16>
+template <int k, Number number>
 void multiply(Meeting& m) {
+  constexpr int kBytes = number == Number::kTf32 ? 4 : number == Number::kE4m3 ? 1 : 2;
+  constexpr int kPer = 4 / kBytes, kWords = k / (4 * kPer);  // elements of a register, registers of b
   float a[16][k], b[k][8];
-  const auto unpack = [](unsigned pair, float& low, float& high) {
-    low = from_16_bits(static_cast<std::uint16_t>(pair), is_bf16);
-    high = from_16_bits(static_cast<std::uint16_t>(pair >> 16), is_bf16);
+  const auto element = [](unsigned word, int i) {
+    return to_float(kPer == 1 ? word : word >> (i * 8 * kBytes) & ((1u << 8 * kBytes % 32) - 1), number);
   };
   for (int lane = 0; lane < kWarp; ++lane) {
     const auto& words = *static_cast<MmaWords*>(m.words[lane]);
-    const int g = lane / 4, t = 2 * (lane % 4);
-    for (int i = 0; i < k / 4; ++i)
-      unpack(words.a[i], a[g + 8 * (i % 2)][t + 8 * (i / 2)], a[g + 8 * (i % 2)][t + 8 * (i / 2) + 1]);
-    for (int i = 0; i < k / 8; ++i) unpack(words.b[i], b[t + 8 * i][g], b[t + 8 * i + 1][g]);
+    const int g = lane / 4, t = kPer * (lane % 4);
+    for (int e = 0; e < kPer; ++e) {
+      for (int i = 0; i < 2 * kWords; ++i) a[g + 8 * (i % 2)][t + 4 * kPer * (i / 2) + e] = element(words.a[i], e);
+      for (int i = 0; i < kWords; ++i) b[t + 4 * kPer * i + e][g] = element(words.b[i], e);
+    }
   }
   for (int row = 0; row < 16; ++row) {
-    float sum[8] = {};
-    for (int i = 0; i < k; ++i) {
-      for (int column = 0; column < 8; ++column) sum[column] += a[row][i] * b[i][column];
-    }
     for (int column = 0; column < 8; ++column) {
       const int lane = row % 8 * 4 + column / 2;
-      static_cast<MmaWords*>(m.words[lane])->c[row / 8 * 2 + column % 2] += sum[column];
+      float& c = static_cast<MmaWords*>(m.words[lane])->c[row / 8 * 2 + column % 2];
+      c = add_products(c, a[row], b, column, k, number);
     }
   }
 }
@@ -113,9 +132,11 @@ void finish(Meeting& m) {
     case WarpWord::kLdmatrix: return move_matrices(m, false, false);
     case WarpWord::kLdmatrixTransposed: return move_matrices(m, true, false);
     case WarpWord::kStmatrix: return move_matrices(m, false, true);
-    case WarpWord::kMmaBf16K16: return multiply<16, true>(m);
-    case WarpWord::kMmaF16K16: return multiply<16, false>(m);
-    case WarpWord::kMmaF16K8: return multiply<8, false>(m);
+    case WarpWord::kMmaBf16K16: return multiply<16, Number::kBf16>(m);
+    case WarpWord::kMmaF16K16: return multiply<16, Number::kF16>(m);
+    case WarpWord::kMmaF16K8: return multiply<8, Number::kF16>(m);
+    case WarpWord::kMmaTf32K8: return multiply<8, Number::kTf32>(m);
+    case WarpWord::kMmaE4m3K32: return multiply<32, Number::kE4m3>(m);
   }
 }
 

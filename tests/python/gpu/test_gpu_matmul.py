@@ -31,6 +31,14 @@ def test_products_pass_the_rule_of_numerics(dtype):
     assert fovea.validate_matmul(transposed, b.mT, a.mT, max_rows=100)
 
 
+def test_fast_math_is_tf32():
+    a, b = matrices(dtype=torch.float32)
+    d = fovea.matmul(a, b, math="fast")
+    assert fovea.validate_matmul(d, a, b, math="fast", max_rows=100)
+    if torch.cuda.get_device_capability() >= (8, 0):
+        assert not fovea.validate_matmul(d, a, b, max_rows=100)
+
+
 def test_nothing_is_allocated_but_the_output_and_the_stream_is_pytorchs():
     a, b = matrices()
     expected = fovea.matmul(a, b)

@@ -22,6 +22,12 @@ inline unsigned cvt_rn_f16x2(float high, float low) {
   return static_cast<unsigned>(emulated::round_f16(high)) << 16 | emulated::round_f16(low);
 }
 inline unsigned short cvt_rn_f16(float x) { return emulated::round_f16(x); }
+/// To nearest, ties away from zero.
+inline unsigned cvt_rna_tf32(float x) {
+  const unsigned bits = emulated::bits_of(x);
+  if (x != x) return 0x7fffffffu;
+  return (bits & 0x7f800000u) == 0x7f800000u ? bits : (bits + 0x1000u) & 0xffffe000u;
+}
 inline float cvt_f32_f16(unsigned short x) { return static_cast<float>(__builtin_bit_cast(_Float16, x)); }
 
 }  // namespace fovea

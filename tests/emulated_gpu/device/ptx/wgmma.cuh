@@ -6,6 +6,10 @@
 
 namespace fovea {
 
+namespace emulated {
+constexpr Number number_of(DType dtype) { return dtype == DType::kBF16 ? Number::kBf16 : Number::kF16; }
+}  // namespace emulated
+
 inline void wgmma_fence() { emulated::engine->wgmma_fence(); }
 inline void wgmma_commit_group() { emulated::engine->wgmma_commit(); }
 template <int pending>
@@ -23,11 +27,20 @@ inline void after_wait(unsigned (&x)[n]) {
 
 template <DType dtype, bool a_mn_major, bool b_mn_major, int sums>
 inline void wgmma_m64k16(float (&d)[sums], unsigned long long a, unsigned long long b) {
-  emulated::engine->wgmma({d, 2 * sums, dtype == DType::kBF16, true, a_mn_major, b_mn_major, nullptr, a, b});
+  emulated::engine->wgmma({d, 2 * sums, emulated::number_of(dtype), true, a_mn_major, b_mn_major, nullptr, a, b});
 }
 template <DType dtype, bool a_mn_major, bool b_mn_major, int sums>
 inline void wgmma_m64k16_first(float (&d)[sums], unsigned long long a, unsigned long long b) {
-  emulated::engine->wgmma({d, 2 * sums, dtype == DType::kBF16, false, a_mn_major, b_mn_major, nullptr, a, b});
+  emulated::engine->wgmma({d, 2 * sums, emulated::number_of(dtype), false, a_mn_major, b_mn_major, nullptr, a, b});
+}
+
+template <int sums>
+inline void wgmma_m64k32_e4m3(float (&d)[sums], unsigned long long a, unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, emulated::Number::kE4m3, true, false, false, nullptr, a, b});
+}
+template <int sums>
+inline void wgmma_m64k32_e4m3_first(float (&d)[sums], unsigned long long a, unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, emulated::Number::kE4m3, false, false, false, nullptr, a, b});
 }
 
 }  // namespace fovea

@@ -9,15 +9,15 @@ namespace fovea {
 
 template <int n, DType dtype>
 struct Wgmma {
-  static constexpr bool kIsBf16 = dtype == DType::kBF16;
+  static constexpr emulated::Number kNumber = emulated::number_of(dtype);
   static void product(float (&d)[n / 2], unsigned long long a, unsigned long long b) {
-    emulated::engine->wgmma({d, n, kIsBf16, false, false, false, nullptr, a, b});
+    emulated::engine->wgmma({d, n, kNumber, false, false, false, nullptr, a, b});
   }
   static void add(float (&d)[n / 2], unsigned long long a, unsigned long long b) {
-    emulated::engine->wgmma({d, n, kIsBf16, true, false, false, nullptr, a, b});
+    emulated::engine->wgmma({d, n, kNumber, true, false, false, nullptr, a, b});
   }
   static void add_transposed(float (&d)[n / 2], const unsigned* a, unsigned long long b) {
-    emulated::engine->wgmma({d, n, kIsBf16, true, false, true, a, 0, b});
+    emulated::engine->wgmma({d, n, kNumber, true, false, true, a, 0, b});
   }
 };
 

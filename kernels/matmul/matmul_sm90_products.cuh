@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// The multiplying half of matmul_sm90: what a block's part of the work is, and how a warpgroup turns stages into sums.
+#pragma once
+
+#include "contract/matmul_args.h"
+#include "contract/matmul_config.h"
+#include "contract/matmul_sm90.h"
+#include "contract/matmul_tiles.h"
+#include "kernels/block/matmul_scales.cuh"
+#include "kernels/ptx/cluster.cuh"
+#include "kernels/ptx/mbarrier.cuh"
+#include "kernels/ptx/wgmma.cuh"
+#include "kernels/tile/panel.cuh"
+
+namespace fovea {
+
+/// Constants that follow from the config.
+template <MatmulConfig c>
+struct MatmulSm90 {
+  static constexpr MatmulSm90Layout kLayout = matmul_sm90_layout(c);
+  static constexpr bool kStoresByTma = matmul_sm90_stores_by_tma(c);
+  static constexpr bool kMajorM = c.a_order == MatrixOrder::kColumnMajor;  // a is contiguous along m
+  static constexpr bool kMajorN = c.b_order == MatrixOrder::kRowMajor;     // b is contiguous along n
+  static constexpr bool kAlongM = c.d_order == MatrixOrder::kColumnMajor;  // d is contiguous along m
+  static constexpr int kSplits = c.split == SplitKind::kCluster ? c.num_splits : 1;
+  static constexpr int kWarpgroups = c.warps / 4;  // that multiply
+  static constexpr int kConsumers = 128 * kWarpgroups;
+  static constexpr int kBlocks = c.block_m / 64 / kWarpgroups;  // of 64 rows per warpgroup
+  static constexpr int kSums = c.block_n / 2;                   // registers per block of 64 rows
+  static constexpr int kCluster = c.cluster_m * c.cluster_n * kSplits;
+  static constexpr int kSteps = 4;                    // products of 32 bytes of k per stage
+  static constexpr int kStepA = kMajorM ? 2048 : 32;  // bytes from one to the next
+  static constexpr int kStepB = kMajorN ? 2048 : 32;
+
+  static_assert(c.block_k == matmul_sm90_block_k(c.dtype), "a stage is a row of the swizzle's 128 bytes");
+  static_assert(size_bytes(c.dtype) == 2 || (!kMajorM && !kMajorN), "bytes are not transposed on their way");
+  static_assert(c.block_m % (64 * kWarpgroups) == 0, "every warpgroup takes whole blocks of 64 rows");
+  static_assert(kSplits == 1 || c.cluster_m * c.cluster_n == 1, "a cluster shares operands or splits k");
+  static_assert(c.cluster_n == 1 || c.block_m % (kMajorM ? 64 * c.cluster_n : 8 * c.cluster_n) == 0,
+                "each block of a cluster loads an equal share of a");
+  static_assert(c.cluster_m == 1 || c.block_n % (kMajorN ? 64 * c.cluster_m : 8 * c.cluster_m) == 0,
+                "each block of a cluster loads an equal share of b");
+};
+
+/// Where a ring stands: the stage and how often it has been round.
+template <int stages>
+struct RingPlace {
+  int stage = 0;
+  unsigned parity = 0;
+  __device__ void advance() {
+    if (++stage == stages) {
+      stage = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+/// This block's part of the work: its tiles, and its steps of k.
+template <MatmulConfig c>
+struct MatmulWork {
+  int rank_m = 0, rank_n = 0, split = 0;  // in the cluster
+  int first, stride, count;               // tiles: first, first + stride, … below count
+  int step_begin, step_end;               // of block_k elements of k
+
+  __device__ explicit MatmulWork(const MatmulArgs& args) {
+    using K = MatmulSm90<c>;
+    constexpr int kCluster = K::kCluster;
+    const int rank = kCluster == 1 ? 0 : static_cast<int>(cluster_ctarank());
+    if constexpr (K::kSplits > 1) split = rank;
+    if constexpr (K::kSplits == 1 && kCluster > 1) {
+      rank_m = rank % c.cluster_m;
+      rank_n = rank / c.cluster_m;
+    }
+    first = static_cast<int>(blockIdx.x) / kCluster;
+    stride = static_cast<int>(gridDim.x) / kCluster;
+    count = static_cast<int>(args.schedule.num_tiles);
+    const int steps = (args.k + c.block_k - 1) / c.block_k;
+    step_begin = K::kSplits == 1 ? 0 : static_cast<int>(static_cast<Int64>(steps) * split / K::kSplits);
+    step_end = K::kSplits == 1 ? steps : static_cast<int>(static_cast<Int64>(steps) * (split + 1) / K::kSplits);
+  }
+  /// First row and column of this block's tile.
+  __device__ int row_of(const MatmulTilePlace& tile) const { return (tile.m * c.cluster_m + rank_m) * c.block_m; }
+  __device__ int column_of(const MatmulTilePlace& tile) const { return (tile.n * c.cluster_n + rank_n) * c.block_n; }
+};
+
+/// A stage may be filled again: told to every block that writes into it. One thread per block that is told.
+template <MatmulConfig c>
+__device__ void release(const MatmulWork<c>& work, unsigned empty, int thread) {
+  if constexpr (c.cluster_m * c.cluster_n == 1) {
+    if (thread == 0) mbarrier_arrive(empty);
+  } else if (thread < c.cluster_m * c.cluster_n) {
+    const bool shares = thread % c.cluster_m == work.rank_m || thread / c.cluster_m == work.rank_n;
+    if (shares) mbarrier_arrive_cluster(empty, static_cast<unsigned>(thread));
+  }
+}
+
+/// d += a b (d = a b if is_first) for 64 rows and 32 bytes of k.
+template <MatmulConfig c, bool is_first>
+__device__ void multiply_64(float (&d)[MatmulSm90<c>::kSums], unsigned long long a, unsigned long long b) {
+  using K = MatmulSm90<c>;
+  if constexpr (c.dtype == DType::kE4M3) {
+    if constexpr (is_first) {
+      wgmma_m64k32_e4m3_first(d, a, b);
+    } else {
+      wgmma_m64k32_e4m3(d, a, b);
+    }
+  } else if constexpr (is_first) {
+    wgmma_m64k16_first<c.dtype, K::kMajorM, K::kMajorN>(d, a, b);
+  } else {
+    wgmma_m64k16<c.dtype, K::kMajorM, K::kMajorN>(d, a, b);
+  }
+}
+
+/// One stage's products, issued. is_first: they begin new sums.
+template <MatmulConfig c, bool is_first>
+__device__ void multiply_stage(unsigned shared, int group, const RingPlace<c.stages>& place,
+                               float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  const unsigned long long a_descriptor =
+      wgmma_descriptor(shared + K::kLayout.a + group * K::kBlocks * 8192, 8192, 1024);
+  const unsigned long long b_descriptor = wgmma_descriptor(shared + K::kLayout.b, 8192, 1024);
+  mbarrier_wait(shared + K::kLayout.full + 8 * place.stage, place.parity);
+  const unsigned long long a = a_descriptor + static_cast<unsigned>(place.stage * K::kLayout.a_bytes >> 4);
+  const unsigned long long b = b_descriptor + static_cast<unsigned>(place.stage * K::kLayout.b_bytes >> 4);
+  wgmma_fence();
+#pragma unroll
+  for (int kk = 0; kk < K::kSteps; ++kk) {
+#pragma unroll
+    for (int i = 0; i < K::kBlocks; ++i) {
+      const unsigned long long at = a + ((i * 8192 + kk * K::kStepA) >> 4), bt = b + (kk * K::kStepB >> 4);
+      if (is_first && kk == 0) {
+        multiply_64<c, true>(sums[i], at, bt);
+      } else {
+        multiply_64<c, false>(sums[i], at, bt);
+      }
+    }
+  }
+  wgmma_commit_group();
+}
+
+template <MatmulConfig c>
+__device__ void clear(float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int j = 0; j < K::kSums; ++j) sums[i][j] = 0.0f;
+  }
+}
+
+/// One warpgroup's rows of a tile, complete on return.
+template <MatmulConfig c>
+__device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, int thread, RingPlace<c.stages>& place,
+                        float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  if (work.step_begin == work.step_end) {
+    clear<c>(sums);
+    return;
+  }
+  multiply_stage<c, true>(shared, group, place, sums);
+  unsigned last = shared + K::kLayout.empty + 8 * place.stage;
+  place.advance();
+#pragma unroll 1
+  for (int step = work.step_begin + 1; step < work.step_end; ++step) {
+    multiply_stage<c, false>(shared, group, place, sums);
+    wgmma_wait_group<1>();  // the products of the step before are done: its stage is free
+    release<c>(work, last, thread);
+    last = shared + K::kLayout.empty + 8 * place.stage;
+    place.advance();
+  }
+  wgmma_wait_group<0>();
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) after_wait(sums[i]);
+  release<c>(work, last, thread);
+}
+
+/// The scales of this thread's sums for one block of k.
+template <MatmulConfig c>
+struct ThreadScales {
+  using K = MatmulSm90<c>;
+  static constexpr bool kPerColumn = c.b_scale_lines == 1;
+  static_assert(kPerColumn || kScaleBlock % c.block_n == 0, "the columns of a tile share a scale");
+  BlockScales<c.a_scale_lines> of_a;
+  BlockScales<c.b_scale_lines> of_b;
+  int row, column;  // of the thread's first sum
+  float a[K::kBlocks][2], b[kPerColumn ? K::kSums / 2 : 1];
+
+  __device__ ThreadScales(const MatmulArgs& args, int batch, int first_row, int first_column)
+      : of_a(args, args.a_scale, batch, args.m),
+        of_b(args, args.b_scale, batch, args.n),
+        row(first_row),
+        column(first_column) {}
+  __device__ void load(int block) {
+#pragma unroll
+    for (int i = 0; i < K::kBlocks; ++i) {
+      a[i][0] = of_a.at(row + 64 * i, block);
+      a[i][1] = c.a_scale_lines == 1 ? of_a.at(row + 64 * i + 8, block) : a[i][0];
+    }
+    if constexpr (kPerColumn) {
+#pragma unroll
+      for (int j = 0; j < K::kSums / 2; ++j) b[j] = of_b.at(column + j / 2 * 8 + j % 2, block);
+    } else {
+      b[0] = of_b.at(column, block);
+    }
+  }
+  __device__ float at(int i, int sum) const { return a[i][sum / 2 % 2] * b[kPerColumn ? sum / 4 * 2 + sum % 2 : 0]; }
+};
+struct NoThreadScales {
+  __device__ NoThreadScales(const MatmulArgs&, int, int, int) {}
+  __device__ void load(int) {}
+  __device__ float at(int, int) const { return 1.0f; }
+};
+template <bool has_scales, MatmulConfig c>
+struct ScalesOf {
+  using Type = NoThreadScales;
+};
+template <MatmulConfig c>
+struct ScalesOf<true, c> {
+  using Type = ThreadScales<c>;
+};
+
+/// The same of fp8: a stage is a block of 128 of k, whose sums are formed apart and then join the others in fp32. The
+/// other warpgroup's products run meanwhile.
+template <MatmulConfig c>
+__device__ void consume_promoting(const MatmulArgs& args, const MatmulWork<c>& work, unsigned shared, int group,
+                                  int thread, int row, int column, int batch, RingPlace<c.stages>& place,
+                                  float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  static_assert(c.block_k == kScaleBlock, "a stage is a block of the scales");
+  const int lane = thread % 32, warp = thread / 32;
+  typename ScalesOf<kHasBlockScales<c>, c>::Type scales(
+      args, batch, row + 64 * group * K::kBlocks + 16 * warp + lane / 4, column + 2 * (lane % 4));
+  clear<c>(sums);
+#pragma unroll 1
+  for (int step = work.step_begin; step < work.step_end; ++step) {
+    float block_sums[K::kBlocks][K::kSums];
+    multiply_stage<c, true>(shared, group, place, block_sums);
+    scales.load(step);
+    wgmma_wait_group<0>();
+#pragma unroll
+    for (int i = 0; i < K::kBlocks; ++i) after_wait(block_sums[i]);
+    release<c>(work, shared + K::kLayout.empty + 8 * place.stage, thread);
+    place.advance();
+#pragma unroll
+    for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+      for (int j = 0; j < K::kSums; ++j) {
+        sums[i][j] += kHasBlockScales<c> ? scales.at(i, j) * block_sums[i][j] : block_sums[i][j];
+      }
+    }
+  }
+  if constexpr (c.scale == ScaleKind::kPerTensor) {
+    const float factor = tensor_scale(args);
+#pragma unroll
+    for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+      for (int j = 0; j < K::kSums; ++j) sums[i][j] *= factor;
+    }
+  }
+}
+
+}  // namespace fovea
