@@ -83,6 +83,26 @@ TEST(CApi, a_wrong_matrix_product_names_its_operand) {
   expect_refused(fovea_matmul(nullptr, &tensors, &options, nullptr), "persistent", "FOVEA_AUTO");
 }
 
+TEST(CApi, fp8_operands_have_scales_and_an_older_caller_has_none) {
+  std::uint8_t a[2] = {0x38, 0x40}, b[2] = {0x44, 0xb8};  // 1, 2; 3, -1
+  float d[1] = {}, scales[2] = {0.5f, 8.0f};
+  const std::int64_t row[2] = {1, 2}, column[2] = {2, 1}, one[2] = {1, 1};
+  const fovea_tensor of_a = fovea_tensor_contiguous(a, FOVEA_E4M3, 2, row);
+  const fovea_tensor of_b = fovea_tensor_contiguous(b, FOVEA_E4M3, 2, column);
+  const fovea_tensor of_d = fovea_tensor_contiguous(d, FOVEA_F32, 2, one);
+  const fovea_tensor a_scale = fovea_tensor_contiguous(&scales[0], FOVEA_F32, 1, one);
+  const fovea_tensor b_scale = fovea_tensor_contiguous(&scales[1], FOVEA_F32, 1, one);
+  fovea_matmul_tensors tensors;
+  fovea_matmul_tensors_init(&tensors);
+  tensors.a = &of_a, tensors.b = &of_b, tensors.d = &of_d;
+  tensors.a_scale = &a_scale, tensors.b_scale = &b_scale;
+  ASSERT_EQ(fovea_matmul(nullptr, &tensors, nullptr, nullptr), FOVEA_OK) << fovea_last_error()->message;
+  EXPECT_EQ(d[0], 4.0f);
+  tensors.struct_size = offsetof(fovea_matmul_tensors, a_scale);  // what lies behind is not read
+  ASSERT_EQ(fovea_matmul(nullptr, &tensors, nullptr, nullptr), FOVEA_OK) << fovea_last_error()->message;
+  EXPECT_EQ(d[0], 1.0f);
+}
+
 TEST(CApi, c_and_cpp_agree_on_the_layout_of_every_struct) {
   size_t sizes[6];
   fovea_test_layout(sizes);
