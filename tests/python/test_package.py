@@ -23,7 +23,7 @@ MASK = {
     "layout": "bshd",
     "alignment": "bottom_right",
 }
-PRODUCT = {"c": None, "bias": None, "alpha": 1.0, "beta": None, "activation": None}
+PRODUCT = {"a_scale": None, "b_scale": None, "c": None, "bias": None, "alpha": 1.0, "beta": None, "activation": None}
 SIGNATURES = {
     "attention": (
         "q k v",
@@ -38,7 +38,7 @@ SIGNATURES = {
     "merge_states": ("o_a lse_a o_b lse_b", {"layout": "bshd"}),
     "matmul": ("a b", {**PRODUCT, "out": None, "out_dtype": None, "math": "exact", "config": None, "stream": None}),
     "explain_matmul": ("a b", {**PRODUCT, "math": "exact", "config": None, "architecture": "", "json": False}),
-    "validate_matmul": ("d a b", {**PRODUCT, "max_rows": 0}),
+    "validate_matmul": ("d a b", {**PRODUCT, "math": "exact", "max_rows": 0}),
     "info": ("", {"text": False}),
 }
 
