@@ -74,7 +74,7 @@ struct TensorCopy {
   unsigned blocks;  // multicast to these ranks; 0: the own block
 };
 
-enum class BlockWord : int { kBarrier, kOr, kAnd, kCount };
+enum class BlockWord : int { kBarrier, kOr };
 
 /// Functions block the calling thread until the word is done.
 struct Engine {

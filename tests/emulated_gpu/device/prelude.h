@@ -9,11 +9,7 @@
 #define __host__
 #define __device__
 #define __global__
-#define __constant__
-#define __forceinline__ inline
-#define __noinline__ __attribute__((noinline))
 #define __grid_constant__
-#define __restrict__ __restrict
 #define __launch_bounds__(...)
 #define __align__(bytes) __attribute__((aligned(bytes)))
 
@@ -21,35 +17,19 @@ extern "C" {
 float expf(float) noexcept;
 float exp2f(float) noexcept;
 float logf(float) noexcept;
-float log2f(float) noexcept;
 float tanhf(float) noexcept;
-float erff(float) noexcept;
 float erfcf(float) noexcept;
-float sqrtf(float) noexcept;
-float powf(float, float) noexcept;
 float fmaf(float, float, float) noexcept;
 void* memcpy(void*, const void*, unsigned long) noexcept;
 }
 inline float fmaxf(float a, float b) { return a > b || b != b ? a : b; }  // a call in libm otherwise
-inline float fminf(float a, float b) { return a < b || b != b ? a : b; }
 inline float fabsf(float x) { return __builtin_fabsf(x); }
-inline float floorf(float x) { return __builtin_floorf(x); }
-inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
-inline float __expf(float x) { return expf(x); }
-inline float __logf(float x) { return logf(x); }
-inline float __fdividef(float a, float b) { return a / b; }
 
 struct __align__(8) float2 {
   float x, y;
 };
 struct __align__(16) float4 {
   float x, y, z, w;
-};
-struct __align__(8) int2 {
-  int x, y;
-};
-struct __align__(16) int4 {
-  int x, y, z, w;
 };
 struct __align__(8) uint2 {
   unsigned x, y;
@@ -59,9 +39,6 @@ struct __align__(16) uint4 {
 };
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
-inline int2 make_int2(int x, int y) { return {x, y}; }
-inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
-inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
 namespace fovea::emulated {
@@ -138,7 +115,6 @@ Parameters<P...> parameters_of(void (*)(P...));
 #define blockIdx (::fovea::emulated::engine->current->block)
 #define blockDim (::fovea::emulated::engine->current->block_size)
 #define gridDim (::fovea::emulated::engine->current->grid_size)
-#define warpSize 32
 
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   ::fovea::emulated::engine->meet(::fovea::emulated::WarpWord::kSyncwarp, mask, nullptr);
@@ -146,12 +122,6 @@ inline void __syncwarp(unsigned mask = 0xffffffffu) {
 inline void __syncthreads() { ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kBarrier, 0); }
 inline int __syncthreads_or(int x) {
   return ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kOr, x != 0);
-}
-inline int __syncthreads_and(int x) {
-  return ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kAnd, x != 0);
-}
-inline int __syncthreads_count(int x) {
-  return ::fovea::emulated::engine->block_barrier(::fovea::emulated::BlockWord::kCount, x != 0);
 }
 
 // Lanes are counted inside groups of `width`; a source outside of the group gives the own value.
@@ -165,19 +135,7 @@ inline T __shfl_xor_sync(unsigned mask, T x, int distance, int width = 32) {
   const int lane = ::fovea::emulated::lane(), source = lane ^ distance;
   return ::fovea::emulated::shuffle(mask, x, source < (lane / width + 1) * width ? source : -1);
 }
-template <typename T>
-inline T __shfl_up_sync(unsigned mask, T x, unsigned distance, int width = 32) {
-  const int lane = ::fovea::emulated::lane(), source = lane - static_cast<int>(distance);
-  return ::fovea::emulated::shuffle(mask, x, source >= lane / width * width ? source : -1);
-}
-template <typename T>
-inline T __shfl_down_sync(unsigned mask, T x, unsigned distance, int width = 32) {
-  const int lane = ::fovea::emulated::lane(), source = lane + static_cast<int>(distance);
-  return ::fovea::emulated::shuffle(mask, x, source < (lane / width + 1) * width ? source : -1);
-}
-inline unsigned __ballot_sync(unsigned mask, int x) { return ::fovea::emulated::vote(mask, x != 0); }
 inline int __any_sync(unsigned mask, int x) { return ::fovea::emulated::vote(mask, x != 0) != 0; }
-inline int __all_sync(unsigned mask, int x) { return ::fovea::emulated::vote(mask, x == 0) == 0; }
 
 // Threads change over at waits only, so a read and a write behind it are not parted.
 template <typename T>
@@ -186,46 +144,11 @@ inline T atomicAdd(T* at, T x) {
   *at = old + x;
   return old;
 }
-template <typename T>
-inline T atomicMax(T* at, T x) {
-  const T old = *at;
-  *at = old < x ? x : old;
-  return old;
-}
-template <typename T>
-inline T atomicMin(T* at, T x) {
-  const T old = *at;
-  *at = x < old ? x : old;
-  return old;
-}
-template <typename T>
-inline T atomicExch(T* at, T x) {
-  const T old = *at;
-  *at = x;
-  return old;
-}
-template <typename T>
-inline T atomicCAS(T* at, T expected, T x) {
-  const T old = *at;
-  if (old == expected) *at = x;
-  return old;
-}
-template <typename T>
-inline T __ldg(const T* at) {
-  return *at;
-}
 inline void __threadfence() { __asm__ volatile("" ::: "memory"); }
-inline void __threadfence_block() { __asm__ volatile("" ::: "memory"); }
 inline void __nanosleep(unsigned) { ::fovea::emulated::engine->pause(); }
-inline void __trap() { ::fovea::emulated::engine->fail("__trap"); }
 
 inline float __int_as_float(int x) { return __builtin_bit_cast(float, x); }
-inline float __uint_as_float(unsigned x) { return __builtin_bit_cast(float, x); }
 inline int __float_as_int(float x) { return __builtin_bit_cast(int, x); }
-inline unsigned __float_as_uint(float x) { return __builtin_bit_cast(unsigned, x); }
-inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __clz(int x) { return x == 0 ? 32 : __builtin_clz(x); }
 
 inline unsigned long __cvta_generic_to_shared(const void* pointer) {
   const ::fovea::emulated::Thread& thread = *::fovea::emulated::engine->current;

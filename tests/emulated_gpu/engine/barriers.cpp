@@ -7,11 +7,9 @@ namespace fovea::emulated {
 namespace {
 
 void finish_block_barrier(Block& block) {
-  const bool all = block.barrier_count == block.barrier_arrived;
-  block.barrier_result = block.barrier_word == BlockWord::kCount ? block.barrier_count
-                         : block.barrier_word == BlockWord::kAnd ? all
-                                                                 : block.barrier_count > 0;
-  block.barrier_arrived = block.barrier_count = 0;
+  block.barrier_result = block.barrier_any;
+  block.barrier_arrived = 0;
+  block.barrier_any = false;
   wake_all(block.barrier_waiting);
 }
 
@@ -20,7 +18,7 @@ int block_barrier(BlockWord word, int predicate) {
   Block& block = *fiber.in;
   if (block.barrier_arrived > 0 && block.barrier_word != word) fail("__syncthreads of different kinds meet");
   block.barrier_word = word;
-  block.barrier_count += predicate;
+  block.barrier_any |= predicate != 0;
   if (++block.barrier_arrived == block.alive) {
     finish_block_barrier(block);
   } else {

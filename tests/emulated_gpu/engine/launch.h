@@ -129,7 +129,8 @@ struct Block {
   std::vector<Warp> warps;
   std::vector<Warpgroup> warpgroups;
   int alive = 0;
-  int barrier_arrived = 0, barrier_count = 0, barrier_result = 0;
+  int barrier_arrived = 0;
+  bool barrier_any = false, barrier_result = false;
   BlockWord barrier_word = BlockWord::kBarrier;
   std::vector<Fiber*> barrier_waiting;
   NamedBarrier named[kNamedBarriers];
