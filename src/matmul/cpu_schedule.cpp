@@ -39,6 +39,7 @@ class Product {
     packs_a_ahead_ = config.packs_a && blocks_n_ > 1;
     packs_b_ahead_ = config.packs_b && blocks_m_ > 1;
     is_scaled_ = config.scale == ScaleKind::kPerBlock;
+    takes_lines_ = takes_lines(args, config);
     copies_a_ = is_shared(args.a) ? 1 : args.batch;
     copies_b_ = is_shared(args.b) ? 1 : args.batch;
     // Sums of fp32 that need nothing done to them are formed in d itself.
@@ -115,7 +116,9 @@ class Product {
   }
   Int64 b_bytes() const {  // unpacked b still needs a panel for columns that do not fill one
     const int columns = packs_b_in_task() ? std::min(config_.block_n, args_.n) : kernels_.tile_columns;
-    return config_.packs_b && packs_b_ahead_ ? 0 : round_up(packed_bytes(false, columns, max_depth()), 64);
+    return takes_lines_ || (config_.packs_b && packs_b_ahead_)
+               ? 0
+               : round_up(packed_bytes(false, columns, max_depth()), 64);
   }
   int max_depth() const { return std::min(config_.block_k, args_.k); }
   Int64 sums_stride() const { return round_up(std::min(config_.block_n, args_.n), 16); }
@@ -143,7 +146,7 @@ class Product {
   const MatmulConfig& config_;
   int blocks_m_, blocks_n_, blocks_k_;
   int copies_a_, copies_b_;
-  bool packs_a_ahead_, packs_b_ahead_, is_plain_, is_scaled_;
+  bool packs_a_ahead_, packs_b_ahead_, takes_lines_, is_plain_, is_scaled_;
 };
 
 /// The memory that the task packs in its next step, or reads once where it lies.
@@ -183,7 +186,7 @@ void Product::multiply_step(MatmulBlock block, int batch, int step, const char* 
     kernels_.multiply(block);
     return;
   }
-  if (takes_lines(args_, config_)) {
+  if (takes_lines_) {
     block.b = b.data;
     block.b_stride = b.stride_line;
     kernels_.multiply_lines(block);
