@@ -326,8 +326,7 @@ def triton(monkeypatch):
         monkeypatch.setitem(sys.modules, "triton", stand_in)
 
 
-@pytest.mark.parametrize("name", BLOCKS)
-def test_block_runs_as_the_page_has_it(name, triton):
+def run(name):
     block = BLOCKS[name]
     text = "\n".join((block.given, block.code, block.then)).replace('"cuda"', f'"{DEVICE}"')
     for theirs, ours in IMPORTS.items():
@@ -336,3 +335,8 @@ def test_block_runs_as_the_page_has_it(name, triton):
         for page, smaller in SMALLER.items():
             text = text.replace(page, smaller)
     exec(compile(text, name, "exec"), {"__name__": name})
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_block_runs_as_the_page_has_it(name, triton):
+    run(name)

@@ -103,6 +103,33 @@ def test_captured_in_a_graph_and_replayed(seqlen_q):
         assert torch.equal(o, fovea.attention(q, k, v, causal=True))
 
 
+def test_lengths_of_a_captured_graph_may_change():
+    q, k, v = tensors()
+    lens = torch.tensor([65, 65], dtype=torch.int32, device=DEVICE)
+    fovea.attention(q, k, v, seq_lens_k=lens)  # compiles
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        o = fovea.attention(q, k, v, seq_lens_k=lens)
+    for values in ([3, 65], [0, 17], [64, 1]):
+        lens.copy_(torch.tensor(values))
+        graph.replay()
+        assert torch.equal(o, fovea.attention(q, k, v, seq_lens_k=values))
+
+
+def test_streams_at_the_same_time():
+    inputs = [tensors(seqlen_q=512, seqlen_k=512) for _ in range(4)]
+    expected = fovea.attention(*inputs[0], causal=True)
+    torch.cuda.synchronize()
+    streams = [torch.cuda.Stream() for _ in inputs]
+    results = []
+    for _ in range(5):
+        for stream, x in zip(streams, inputs):
+            with torch.cuda.stream(stream):
+                results.append(fovea.attention(*x, causal=True))
+    torch.cuda.synchronize()
+    assert all(torch.equal(o, expected) for o in results)
+
+
 def test_the_same_bits_every_time():
     q, k, v = tensors(seqlen_q=1, seqlen_k=8192)
     first = fovea.attention(q, k, v)
@@ -133,6 +160,32 @@ def test_compiled_whole_with_gradients():
         torch.testing.assert_close(a, b)
 
 
+def test_exported():
+    class Attention(torch.nn.Module):
+        def forward(self, q, k, v):
+            return fovea.attention(q, k, v, causal=True, return_lse=True)
+
+    q, k, v = tensors()
+    program = torch.export.export(Attention(), (q, k, v))
+    assert any("fovea.attention_forward" in str(node.target) for node in program.graph.nodes)
+    for ours, expected in zip(program.module()(q, k, v), fovea.attention(q, k, v, causal=True, return_lse=True)):
+        assert torch.equal(ours, expected)
+
+
+def test_explain_names_the_kernel_and_no_copies():
+    q, k, v = tensors()
+    plan = fovea.explain(q, k, v, causal=True, json=True)
+    assert plan["kernel"].startswith("attention_forward_sm") and plan["copies"] == []
+
+
+def test_processor_and_gpu_in_one_process():
+    q, k, v = tensors(dtype=torch.float32)
+    there = fovea.attention(q, k, v, causal=True)
+    here = fovea.attention(*(x.cpu() for x in (q, k, v)), causal=True)
+    assert here.device.type == "cpu"
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-5, atol=1e-5)
+
+
 def test_autocast():
     q, k, v = tensors(dtype=torch.float32)
     with torch.autocast("cuda", torch.bfloat16):
@@ -147,10 +200,26 @@ def test_devices_are_not_mixed():
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one GPU")
 def test_tensors_choose_the_device():
-    q, k, v = tensors()
-    there = [x.to("cuda:1") for x in (q, k, v)]
+    x = tensors(requires_grad=True)
+    there = [t.detach().to("cuda:1").requires_grad_() for t in x]
     o = fovea.attention(*there, causal=True)  # the current device is 0
-    assert o.device == there[0].device and torch.equal(o.cpu(), fovea.attention(q, k, v, causal=True).cpu())
+    expected = fovea.attention(*x, causal=True)
+    assert o.device == there[0].device and torch.equal(o.cpu(), expected.cpu())
+    for ours, wanted in zip(torch.autograd.grad(o.sum(), there), torch.autograd.grad(expected.sum(), x)):
+        torch.testing.assert_close(ours.cpu(), wanted.cpu())
+    a = torch.randn(70, 64, device="cuda:1")
+    assert fovea.validate_matmul(fovea.matmul(a, a.mT), a, a.mT)
+    stream = torch.cuda.Stream("cuda:1")
+    torch.cuda.synchronize("cuda:1")
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        late = torch.zeros_like(there[0])
+        late.copy_(there[0])
+        behind = fovea.attention(late.detach(), *(t.detach() for t in there[1:]), causal=True)
+    stream.synchronize()
+    assert torch.equal(behind, o) and torch.cuda.current_device() == 0
+    with pytest.raises(ValueError, match="device"):
+        fovea.attention(x[0].detach(), there[1].detach(), there[2].detach())
 
 
 def test_a_forked_child_is_refused_not_hung():
@@ -198,7 +267,7 @@ def test_drop_ins_run_on_the_gpu():
         call(*heads_first, None, {(1, 0): config})
 
 
-def test_host_time_of_a_call_is_less_than_sdpas():
+def test_host_time_of_a_call_is_less_than_sdpas(capsys):
     q, k, v = tensors(batch=1, seqlen_q=16, seqlen_k=16)
     heads_first = [x.transpose(1, 2) for x in (q, k, v)]
 
@@ -215,5 +284,6 @@ def test_host_time_of_a_call_is_less_than_sdpas():
     with torch.no_grad():
         ours = microseconds(lambda: fovea.attention(q, k, v))
         theirs = microseconds(lambda: F.scaled_dot_product_attention(*heads_first, enable_gqa=True))
-    print(f"host time of a call: fovea {ours:.2f} us, sdpa {theirs:.2f} us")
+    with capsys.disabled():
+        print(f"\nhost time of a call: fovea {ours:.2f} us, sdpa {theirs:.2f} us")
     assert ours < theirs
