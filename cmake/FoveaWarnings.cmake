@@ -9,6 +9,7 @@ target_compile_options(fovea_warnings INTERFACE
   $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CXX_COMPILER_ID:GNU>>:-Wno-restrict>
   $<$<COMPILE_LANGUAGE:C>:-Wall -Wextra ${fovea_errors}>)
 if(FOVEA_SANITIZE)
-  add_compile_options(-fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g)
+  # Little optimisation: at -O3 the checks of one file of unrolled loops cost g++ 12 more than a minute, at -O1 a quarter.
+  add_compile_options(-fsanitize=${FOVEA_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -O1 -g1)
   add_link_options(-fsanitize=${FOVEA_SANITIZE})
 endif()

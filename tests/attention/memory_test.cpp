@@ -26,7 +26,9 @@
 namespace fovea {
 namespace {
 
-constexpr std::int64_t kAllowedBytes = 16 << 20;
+// Working memory is per thread, about 2 MiB of it at most; nothing else may be of any size.
+constexpr int kThreads = 4;
+constexpr std::int64_t kAllowedBytes = (4 + 3 * kThreads) << 20;
 
 /// "VmHWM" or "VmRSS" of this process in bytes.
 std::int64_t status_bytes(const std::string& name) {
@@ -90,7 +92,7 @@ std::optional<std::int64_t> growth_of_a_call(const Shape& shape) {
   };
   std::optional<Runtime> runtime;
   const auto prepare = [&] {
-    runtime.emplace();
+    runtime.emplace(RuntimeOptions{.num_threads = kThreads});
     fill(&q, shape.seqlen_q);
     fill(&k, shape.seqlen_k);
     fill(&v, shape.seqlen_k);
