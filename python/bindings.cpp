@@ -112,6 +112,10 @@ PyObject* call_matmul_verdict(PyObject*, PyObject* const* a, Py_ssize_t count) {
                  [&] { return matmul_verdict(matmul_arguments(a), a[11], nb::cast<std::int64_t>(nb::handle(a[12]))); });
 }
 
+PyObject* call_jax_matmul_options(PyObject*, PyObject* const* a, Py_ssize_t count) {
+  return guarded(count, kMatmulArguments, [&] { return jax_matmul_options(matmul_arguments(a)); });
+}
+
 template <PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)>
 void add(nb::module_& m, const char* name) {
   static PyMethodDef definition = {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function)),
@@ -137,7 +141,8 @@ NB_MODULE(_core, m) {
   add<call_explain_matmul>(m, "explain_matmul");
   add<call_matmul_verdict>(m, "matmul_verdict");
   add<call_jax_options>(m, "jax_options");
-  m.attr("jax_attention") = jax_attention();
+  add<call_jax_matmul_options>(m, "jax_matmul_options");
+  m.attr("jax_targets") = jax_targets();
   m.def("info", &info, nb::arg("json"));
   m.attr("version") = fovea::version();
 }

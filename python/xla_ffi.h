@@ -42,15 +42,48 @@ struct FailureArgs {
 };
 constexpr std::int32_t kInvalidArgument = 3, kUnimplemented = 12, kInternal = 13;
 
+struct FailureTextArgs {
+  std::size_t struct_size;
+  Extension* extensions;
+  Failure* failure;
+  const char* message;
+  std::int32_t code;
+};
+struct FailureEndArgs {
+  std::size_t struct_size;
+  Extension* extensions;
+  Failure* failure;
+};
+struct StreamArgs {
+  std::size_t struct_size;
+  Extension* extensions;
+  void* context;
+  void* stream;
+};
+struct DeviceArgs {
+  std::size_t struct_size;
+  Extension* extensions;
+  void* context;
+  std::int32_t device;
+};
+
+/// struct_size tells whether the last field, which came later than the others, is there.
 struct Api {
   std::size_t struct_size;
   Extension* extensions;
   Version version;
   const void* internal;
   Failure* (*create_failure)(FailureArgs*);
+  void (*text_of_failure)(FailureTextArgs*);
+  void (*end_failure)(FailureEndArgs*);
+  void* register_handler;
+  Failure* (*stream)(StreamArgs*);
+  void* others[11];  // types, states, memory, threads, futures
+  void* run;
+  Failure* (*device)(DeviceArgs*);
 };
 
-enum : std::int32_t { kS32 = 4, kS64 = 5, kF16 = 10, kF32 = 11, kF64 = 12, kBF16 = 16 };
+enum : std::int32_t { kS32 = 4, kS64 = 5, kF16 = 10, kF32 = 11, kF64 = 12, kBF16 = 16, kE4M3 = 20 };
 
 /// Row-major.
 struct Buffer {

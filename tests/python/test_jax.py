@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """JAX arrays on CPUs, as they are and inside compiled programs."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from conftest import assert_close, inputs, plain_attention
@@ -91,6 +95,31 @@ def test_mapped_and_scanned():
     assert np.array_equal(many, expected)
 
 
+TWO_DEVICES = """
+import jax, numpy as np, fovea
+P = jax.sharding.PartitionSpec
+mesh = jax.make_mesh((2,), ("b",))
+q = jax.random.normal(jax.random.key(0), (4, 9, 2, 16))
+parts = jax.device_put(q, jax.sharding.NamedSharding(mesh, P("b")))
+try:
+    fovea.attention(parts, parts, parts)
+    raise SystemExit("no error")
+except NotImplementedError as error:
+    assert error.field == "q" and "2 devices" in str(error), error
+each = jax.shard_map(fovea.attention, mesh=mesh, in_specs=P("b"), out_specs=P("b"))
+o = jax.jit(each)(parts, parts, parts)
+assert len(o.devices()) == 2 and np.array_equal(o, fovea.attention(q, q, q))
+"""
+
+
+def test_each_of_several_devices_computes_its_part():
+    if not hasattr(jax, "shard_map"):
+        pytest.skip("jax.shard_map is of JAX 0.6")
+    settings = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=2", JAX_PLATFORMS="cpu")
+    done = subprocess.run([sys.executable, "-c", TWO_DEVICES], capture_output=True, text=True, env=settings, timeout=200)
+    assert done.returncode == 0, done.stderr
+
+
 def test_misuse_is_told_when_the_program_is_made():
     q, k, v = jax_inputs()
     attention = jax.jit(fovea.attention)
@@ -103,14 +132,165 @@ def test_misuse_is_told_when_the_program_is_made():
         with pytest.raises(error) as caught:
             attention(*arguments)
         assert isinstance(caught.value, fovea.Error) and caught.value.field == field, str(caught.value)
-    with pytest.raises(NotImplementedError, match="gradients"):
-        jax.grad(lambda q, k, v: fovea.attention(q, k, v).sum())(q, k, v)
     with pytest.raises(NotImplementedError, match="out"):
         fovea.attention(q, k, v, out=q)
     with pytest.raises(ValueError, match="dimensions"):
         fovea.attention(q[0], k, v)
-    with pytest.raises(NotImplementedError, match="only fovea.attention"):
-        jax.jit(fovea.matmul)(q[0, 0], q[0, 0].T)
+    with pytest.raises(NotImplementedError, match="stream"):
+        jax.jit(lambda q: fovea.attention(q, q, q, stream=0))(q)
+    with pytest.raises(NotImplementedError, match="tracer"):
+        jax.jit(fovea.reference_attention)(q, k, v)
+    with pytest.raises(ValueError, match="k") as caught:
+        jax.jit(fovea.matmul)(q[0, 0], q[0, 0])
+    assert caught.value.field == "b"
+    with pytest.raises(NotImplementedError, match="activation"):
+        jax.grad(lambda a: fovea.matmul(a, a.T, activation="relu").sum())(q[0, 0])
+
+
+def plain(q, k, v, *, seen=None, softcap=0.0, scale=None):
+    """(o, lse) of "bshd" arrays in JAX's own operations; seen broadcasts to (batch, heads, seqlen_q, seqlen_k)."""
+    group = q.shape[2] // k.shape[2]
+    k, v = jnp.repeat(k, group, 2), jnp.repeat(v, group, 2)
+    s = jnp.einsum("bihd,bjhd->bhij", q, k) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    s = softcap * jnp.tanh(s / softcap) if softcap else s
+    s = s if seen is None else jnp.where(seen, s, -1e30)
+    p = jax.nn.softmax(s, -1) * (1.0 if seen is None else seen.any(-1, keepdims=True))
+    return jnp.einsum("bhij,bjhd->bihd", p, v), jax.nn.logsumexp(s, -1)
+
+
+def gradients(function, q, k, v):
+    """Of a sum that weighs o and lse; function gives both."""
+
+    def waves(x):
+        return np.cos(np.arange(x.size)).reshape(x.shape)
+
+    def loss(q, k, v):
+        o, lse = function(q, k, v)
+        return (o * waves(o)).sum() + (jnp.where(lse > -1e20, lse, 0.0) * waves(lse)).sum()
+
+    return jax.jit(jax.grad(loss, (0, 1, 2)))(q, k, v)
+
+
+I, J = np.arange(9)[:, None], np.arange(13)[None]
+BANDS = [
+    ({}, None),
+    ({"causal": True}, I + 4 >= J),
+    ({"causal": True, "alignment": "top_left", "softcap": 1.5, "softmax_scale": 0.4}, I >= J),
+    ({"window": (3, 1)}, (J >= I + 4 - 3) & (J <= I + 4 + 1)),
+    (
+        {"seq_lens_k": [13, 5]},
+        np.stack([np.ones((9, 13), bool), np.broadcast_to(J < 5, (9, 13))])[:, None],
+    ),
+    (
+        {"seq_lens_q": [9, 0], "seq_lens_k": [2, 13], "causal": True},
+        np.stack([(I + 2 - 9 >= J) & (J < 2), np.zeros((9, 13), bool)])[:, None],
+    ),
+]
+
+
+@pytest.mark.parametrize("call,seen", BANDS, ids=[str(call) for call, _ in BANDS])
+def test_gradients_are_those_of_the_textbook(call, seen):
+    q, k, v = jax_inputs(head_dim_v=24)
+    settings = {"softcap": call.get("softcap", 0.0), "scale": call.get("softmax_scale")}
+    ours = gradients(lambda *x: fovea.attention(*x, return_lse=True, **call), q, k, v)
+    expected = gradients(lambda *x: plain(*x, seen=seen, **settings), q, k, v)
+    for a, b in zip(ours, expected):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+def test_gradients_of_long_sequences_take_several_steps(monkeypatch):
+    from fovea import _jax_plain
+
+    q, k, v = jax_inputs(batch=1, seqlen_q=70, seqlen_k=70)
+    whole = gradients(lambda *x: fovea.attention(*x, causal=True, return_lse=True), q, k, v)
+    monkeypatch.setattr(_jax_plain, "_SCORES", 1)  # 16 rows at a time
+    seen, scan = [], jax.lax.scan
+    monkeypatch.setattr(jax.lax, "scan", lambda f, init, xs: (seen.append(xs[0].shape[0]), scan(f, init, xs))[1])
+    jax.clear_caches()
+    steps = gradients(lambda *x: fovea.attention(*x, causal=True, return_lse=True), q, k, v)
+    for a, b in zip(whole, steps):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert set(seen) == {5}
+
+
+def test_gradients_of_packed_sequences():
+    q, k, v = (x[0] for x in jax_inputs(batch=1, seqlen_q=9, seqlen_k=9))
+    cu = jnp.array([0, 4, 4, 9], jnp.int32)
+
+    def packed(q, k, v):
+        return fovea.attention(q, k, v, layout="thd", cu_seqlens=cu, causal=True, return_lse=True)
+
+    def one_by_one(q, k, v):
+        parts = []
+        for a, b in ((0, 4), (4, 9)):
+            parts.append(plain(q[None, a:b], k[None, a:b], v[None, a:b], seen=np.tri(b - a, dtype=bool)))
+        return jnp.concatenate([o[0] for o, _ in parts]), jnp.concatenate([lse[0] for _, lse in parts], -1)
+
+    for a, b in zip(gradients(packed, q, k, v), gradients(one_by_one, q, k, v)):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_gradients_in_16_bits(dtype):
+    x = jax_inputs(dtype)
+    ours = gradients(lambda *x: fovea.attention(*x, return_lse=True), *x)
+    expected = gradients(plain, *(y.astype("float32") for y in x))
+    for a, b in zip(ours, expected):
+        assert a.dtype == dtype
+        np.testing.assert_allclose(a.astype("float32"), b, rtol=5e-2, atol=3e-2)
+
+
+def test_gradients_of_gradients_and_of_mapped_calls():
+    q, k, v = jax_inputs()
+
+    def twice(function):
+        once = jax.grad(lambda q: (function(q, k, v)[0] ** 2).sum())
+        return jax.jit(jax.grad(lambda q: (once(q) ** 2).sum()))(q)
+
+    ours = twice(lambda *x: fovea.attention(*x, causal=True, return_lse=True))
+    expected = twice(lambda *x: plain(*x, seen=I + 4 >= J))
+    np.testing.assert_allclose(ours, expected, rtol=2e-3, atol=2e-4)
+    each = jax.vmap(lambda q, k, v: jax.grad(lambda q: fovea.attention(q[None], k[None], v[None]).sum())(q))
+    whole = jax.grad(lambda q: fovea.attention(q, k, v).sum())(q)
+    np.testing.assert_allclose(jax.jit(each)(q, k, v), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("call", [{}, {"alpha": 0.5, "activation": "gelu"}, {"out_dtype": "float32"}], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_compiled_products_are_those_of_calls(call, dtype):
+    rng = np.random.default_rng(0)
+    a, b, c = (jnp.asarray(rng.standard_normal(shape), dtype) for shape in ((3, 5, 7), (7, 4), (3, 5, 4)))
+    ours = jax.jit(lambda a, b, c: fovea.matmul(a, b, c=c, beta=2.0, bias=c[0, 0], **call))(a, b, c)
+    expected = fovea.matmul(a, b, c=c, beta=2.0, bias=c[0, 0], **call)
+    assert ours.dtype == expected.dtype and np.array_equal(ours, expected)
+
+
+def test_gradients_of_products():
+    rng = np.random.default_rng(0)
+    shapes = {"a": (3, 5, 7), "b": (7, 4), "c": (1, 5, 4), "bias": (4,)}
+    x = {name: jnp.asarray(rng.standard_normal(shape), "float32") for name, shape in shapes.items()}
+
+    def ours(x):
+        d = fovea.matmul(x["a"], x["b"], c=x["c"], bias=x["bias"], alpha=0.5, beta=3.0)
+        return (d**2).sum()
+
+    def theirs(x):
+        return ((0.5 * (x["a"] @ x["b"]) + 3.0 * x["c"] + x["bias"]) ** 2).sum()
+
+    found, expected = jax.jit(jax.grad(ours))(x), jax.grad(theirs)(x)
+    for name in shapes:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-5)
+    again = jax.grad(lambda a: (jax.grad(ours)({**x, "a": a})["b"] ** 2).sum())(x["a"])
+    wanted = jax.grad(lambda a: (jax.grad(theirs)({**x, "a": a})["b"] ** 2).sum())(x["a"])
+    np.testing.assert_allclose(again, wanted, rtol=1e-4)
+
+
+def test_fp8_products_inside_programs():
+    a, w = (jnp.asarray(np.random.default_rng(i).standard_normal((4, 130)), jnp.float8_e4m3fn) for i in range(2))
+    one = jnp.float32(0.5)
+    expected = fovea.matmul(a, w.T, a_scale=jnp.full((1,), 0.5), b_scale=jnp.ones((1,)))
+    d = jax.jit(lambda a, w, s: fovea.matmul(a, w.T, a_scale=s, b_scale=jnp.ones((1,))))(a, w, one)
+    assert d.dtype == jnp.bfloat16 and np.array_equal(d, expected)
 
 
 def test_fp8_products_of_jax_arrays():

@@ -34,7 +34,7 @@ def test_stub_of_the_compiled_module_matches_it():
         told = function.__doc__.splitlines()[0].replace("fovea._core.", "").replace("collections.abc.Sequence", "list")
         wanted = signatures[function.__name__].replace("Any", "object | None")
         assert told == wanted
-    for name in names - {"View", "info", "jax_attention", "version"}:
+    for name in names - {"View", "info", "jax_targets", "version"}:
         assert callable(getattr(_core, name)) and "*arguments: Any" in signatures[name]
 
 
