@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "python/errors.h"
+#include "python/torch_state.h"
 
 namespace nb = nanobind;
 
@@ -26,37 +27,14 @@ const NumPyNames& numpy_names() {
   return *names;
 }
 
-nb::handle torch_c(const char* name) {
-  nb::object found = nb::getattr(nb::module_::import_("torch._C"), name, nb::none());
-  return kept(std::move(found));
-}
-
 struct TorchNames {
   nb::handle empty_like = kept(nb::module_::import_("torch").attr("empty_like"));
   nb::handle float32 = kept(nb::module_::import_("torch").attr("float32"));
-  nb::handle is_grad_enabled = kept(nb::module_::import_("torch").attr("is_grad_enabled"));
-  // Each is 0, False or None unless something wants to see every call.
-  nb::handle states[3] = {torch_c("_is_any_autocast_enabled"), torch_c("_len_torch_dispatch_stack"),
-                          kept(nb::getattr(nb::getattr(nb::module_::import_("torch._C"), "_functorch", nb::none()),
-                                           "peek_interpreter_stack", nb::none()))};
-  nb::handle requires_grad = kept(nb::str("requires_grad")), new_empty = kept(nb::str("new_empty")),
-             keywords = kept(nb::make_tuple("dtype"));
+  nb::handle new_empty = kept(nb::str("new_empty")), keywords = kept(nb::make_tuple("dtype"));
 };
 const TorchNames& torch_names() {
   static const auto* const names = new TorchNames();
   return *names;
-}
-
-bool is_true(nb::handle object) {
-  const int truth = PyObject_IsTrue(object.ptr());
-  if (truth < 0) throw nb::python_error();
-  return truth != 0;
-}
-
-nb::object call(nb::handle function) {
-  PyObject* result = PyObject_Vectorcall(function.ptr(), nullptr, 0, nullptr);
-  if (!result) throw nb::python_error();
-  return nb::steal(result);
 }
 
 nb::object attribute(nb::handle object, nb::handle name) {
@@ -268,22 +246,8 @@ TensorView ArrayReader::read_numpy(const char* name, nb::handle array, bool writ
 void* current_stream(const ArrayType& type, const Device& device) {
   if (device.kind == DeviceKind::kCPU || !type.exchange) return nullptr;
   void* stream = nullptr;
-  if (type.exchange->current_work_stream(kDLCUDA, device.index, &stream) != 0) throw nb::python_error();
+  if (type.exchange->current_work_stream(kDLCUDA, device.index, &stream) != 0) throw_torch_error();
   return stream;
-}
-
-bool needs_torch(std::initializer_list<nb::handle> tensors) {
-  const TorchNames& names = torch_names();
-  for (const nb::handle state : names.states) {
-    if (state.is_none()) continue;
-    const nb::object value = call(state);
-    if (!value.is_none() && is_true(value)) return true;
-  }
-  for (const nb::handle tensor : tensors) {
-    if (!tensor.is_none() && is_true(attribute(tensor, names.requires_grad)))
-      return is_true(call(names.is_grad_enabled));
-  }
-  return false;
 }
 
 nb::object empty_array(Framework framework, nb::handle like, DType dtype, const std::int64_t* shape, int ndim) {
@@ -295,6 +259,7 @@ nb::object empty_array(Framework framework, nb::handle like, DType dtype, const 
     const TorchNames& names = torch_names();
     PyObject* arguments[] = {like.ptr(), sizes.ptr(), names.float32.ptr()};
     made = PyObject_VectorcallMethod(names.new_empty.ptr(), arguments, 2, is_f32 ? names.keywords.ptr() : nullptr);
+    if (!made) throw_torch_error();
   } else {
     const NumPyNames& names = numpy_names();
     const nb::object like_dtype = is_f32 ? nb::borrow(names.float32) : attribute(like, names.dtype);
@@ -309,6 +274,7 @@ nb::object empty_like(Framework framework, nb::handle like) {
   const nb::handle function = framework == Framework::kTorch ? torch_names().empty_like : numpy_names().empty_like;
   PyObject* arguments[] = {like.ptr()};
   PyObject* made = PyObject_Vectorcall(function.ptr(), arguments, 1, nullptr);
+  if (!made && framework == Framework::kTorch) throw_torch_error();
   if (!made) throw nb::python_error();
   return nb::steal(made);
 }

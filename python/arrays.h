@@ -6,7 +6,6 @@
 #include <nanobind/nanobind.h>
 
 #include <cstdint>
-#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -55,9 +54,6 @@ class ArrayReader {
 
 /// The framework's current stream for the device of a view; null on a CPU.
 void* current_stream(const ArrayType& type, const Device& device);
-
-/// True if PyTorch's own machinery must see the call: gradients, autocast, a mode or a transform is active.
-bool needs_torch(std::initializer_list<nanobind::handle> tensors);
 
 /// A new array of like's framework, device and dtype.
 nanobind::object empty_array(Framework framework, nanobind::handle like, DType dtype, const std::int64_t* shape,

@@ -9,6 +9,7 @@
 #include "python/arrays.h"
 #include "python/errors.h"
 #include "python/options.h"
+#include "python/torch_state.h"
 
 namespace nb = nanobind;
 

@@ -78,14 +78,30 @@ def _cast_for_autocast(tensors):
     return tuple(x.to(dtype) if x.dtype in _TAKEN else x for x in tensors)
 
 
-def empty_outputs(q, v, layout: str):
-    """o as q lies in memory, and lse."""
+def refuse_forked() -> None:
+    """Raises in a child that was forked after CUDA was initialised, where PyTorch's errors tell nothing of it."""
+    if hasattr(torch._C, "_cuda_isInBadFork") and torch._C._cuda_isInBadFork():
+        raise Unsupported(
+            "this process was forked after CUDA was initialised, and CUDA does not work in such a child: start workers "
+            'by spawn (multiprocessing.get_context("spawn")), or fork before the first use of a GPU'
+        )
+
+
+def empty_output(q, v) -> torch.Tensor:
+    """o, as q lies in memory."""
     is_spread = q.stride(-1) == 1 and all(n <= 1 or s >= q.shape[-1] for n, s in zip(q.shape[:-1], q.stride()[:-1]))
     if is_spread and v.shape[-1] == q.shape[-1]:
-        o = torch.empty_like(q)
-    else:  # as in the compiled module: an expanded q gives an order of strides that o cannot have
-        o = q.new_empty((*q.shape[:-1], v.shape[-1]))
-    return o, q.new_empty(lse_shape(q.shape, layout), dtype=torch.float32)
+        return torch.empty_like(q)
+    # As in the compiled module: an expanded q gives an order of strides that o cannot have.
+    return q.new_empty((*q.shape[:-1], v.shape[-1]))
+
+
+def empty_lse(q, layout: str) -> torch.Tensor:
+    return q.new_empty(lse_shape(q.shape, layout), dtype=torch.float32)
+
+
+def empty_outputs(q, v, layout: str):
+    return empty_output(q, v), empty_lse(q, layout)
 
 
 def _check(q, k, v) -> None:
@@ -200,12 +216,13 @@ def _attention_into(q, k, v, options: Options, return_lse, out, lse_out, stream)
             InvalidArgument("out and lse_out are for calls without gradients; leave them out, or use torch.no_grad()"),
             "out",
         )
+    refuse_forked()
     arrays = [native(name, x, []) for name, x in (("q", q), ("k", k), ("v", v))]
     native_options = options.with_arrays(lambda name, given: native(name, given, []))
-    o, lse = empty_outputs(q, v, options.layout)
-    o, lse = o if out is None else out, lse if lse_out is None else lse_out
+    o = empty_output(q, v) if out is None else out
+    if return_lse:
+        lse = empty_lse(q, options.layout) if lse_out is None else lse_out
+    native_lse = native("lse_out", lse, []) if return_lse else None
     stream = current_stream(q) if stream is None else stream
-    _core.attention_plain(
-        *arrays, *native_options, return_lse, native("out", o, []), native("lse_out", lse, []), stream
-    )
+    _core.attention_plain(*arrays, *native_options, return_lse, native("out", o, []), native_lse, stream)
     return (o, lse) if return_lse else o

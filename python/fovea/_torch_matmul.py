@@ -57,6 +57,7 @@ def _into(given, options: MatmulOptions, out, dtype, stream):
     a, b = given[:2]
     names = ("a", "b", "c", "bias", "a_scale", "b_scale")
     arrays = [None if x is None else _torch.native(name, x, []) for name, x in zip(names, given)]
+    _torch.refuse_forked()
     if out is None and a.dim() >= 2 and b.dim() >= 2:
         out = torch.empty(output_shape(a, b), dtype=dtype, device=a.device)
     target = None if out is None else _torch.native("out", out, [])

@@ -2,6 +2,7 @@
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -220,6 +221,38 @@ def test_autocast_computes_in_its_dtype():
     assert q.grad.dtype == torch.float32
     with torch.autocast("cpu", enabled=False):
         assert fovea.attention(q, k, v).dtype == torch.float32
+
+
+def test_states_of_pytorch_are_seen_when_they_come_and_go():
+    q, k, v = tensors()
+    operators = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            operators.append(str(function))
+            return function(*arguments, **(keywords or {}))
+
+    def dtype():
+        return fovea.attention(q, k, v).dtype
+
+    for _ in range(3):  # what was found idle is remembered
+        assert dtype() == torch.float32
+        with torch.autocast("cpu", torch.bfloat16):
+            assert dtype() == torch.bfloat16
+            with ThreadPoolExecutor(1) as other:  # whose autocast is off
+                assert other.submit(dtype).result() == torch.float32
+        with torch.inference_mode():
+            assert dtype() == torch.float32
+            with torch.autocast("cpu", torch.bfloat16):
+                assert dtype() == torch.bfloat16
+        with Watch():
+            dtype()
+        assert any("fovea.attention_forward" in name for name in operators), operators
+        operators.clear()
+        with torch.enable_grad():
+            assert fovea.attention(q.clone().requires_grad_(), k, v).requires_grad
+        with torch.no_grad():
+            assert not fovea.attention(q.clone().requires_grad_(), k, v).requires_grad
 
 
 def test_fake_tensors_and_modes_see_an_operator():
