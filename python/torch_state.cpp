@@ -58,8 +58,8 @@ struct KeySets {
 };
 struct Symbols {
   void* library = dlopen("libc10.so", RTLD_NOLOAD | RTLD_LAZY);
-  bool (*is_grad_enabled)() =
-      library ? reinterpret_cast<bool (*)()>(dlsym(library, "_ZN3c108GradMode10is_enabledEv")) : nullptr;
+  bool (*is_grad_enabled)() = library ? reinterpret_cast<bool (*)()>(dlsym(library, "_ZN3c108GradMode10is_enabledEv"))
+                                      : nullptr;
 };
 const Symbols& symbols() {
   static const auto* const found = new Symbols();
@@ -68,9 +68,10 @@ const Symbols& symbols() {
 
 struct ThreadState {
   /// The thread's own copy: the address of a thread_local variable.
-  const KeySets* now = symbols().library ? static_cast<const KeySets*>(dlsym(
-                                               symbols().library, "_ZN3c104impl26raw_local_dispatch_key_setE"))
-                                         : nullptr;
+  const KeySets* now =
+      symbols().library
+          ? static_cast<const KeySets*>(dlsym(symbols().library, "_ZN3c104impl26raw_local_dispatch_key_setE"))
+          : nullptr;
   KeySets idle = {};
   bool has_idle = false;
 };

@@ -11,7 +11,8 @@ namespace fovea::python {
 /// True if gradients, autocast, a mode or a function transform is active for a call with these tensors (or None).
 bool needs_torch(std::initializer_list<nanobind::handle> tensors);
 
-/// Passes an error of PyTorch's on; in a child forked after CUDA was initialised one that says so, as PyTorch's does not.
+/// Passes an error of PyTorch's on; in a child forked after CUDA was initialised one that says so, as PyTorch's does
+/// not.
 [[noreturn]] void throw_torch_error();
 
 }  // namespace fovea::python

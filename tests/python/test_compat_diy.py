@@ -10,6 +10,7 @@ from conftest import assert_close, plain_attention
 
 import fovea
 from fovea.compat.diy import kernels, utils
+from fovea.compat.diy.benchmarks import bench_flash, bench_matmul
 from fovea.compat.diy.kernels import BlockMask, compose_block_masks, create_block_mask
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -281,3 +282,34 @@ def test_benchmark_counts_and_clears(capsys):
     assert capsys.readouterr().out.startswith("All\n")
     runner.clear_results()
     assert not runner.results
+
+
+def test_command_for_matrix_products(capsys):
+    arguments = "--sizes 48 64 --test-block-sizes --warmup 1 --rep 2".split()
+    assert bench_matmul.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "48 x 48 x 48: right" in printed and "matmul 128x256x64" in printed and "64x64x64" in printed
+    assert printed.count("64x64x64") == 1 + 5
+    assert bench_matmul.main(["--sizes", "48", "--no-validate", "--warmup", "0", "--rep", "1"]) == 0
+    assert "right" not in capsys.readouterr().out
+
+
+def test_command_for_attention(capsys):
+    arguments = "--seq-lengths 64 512 --batch-size 1 --num-heads 2 --head-dim 32 --causal --warmup 1 --rep 2".split()
+    assert bench_flash.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("seq_len 64: right") and any("1x2x512x32" in line for line in lines)
+    (long,) = [line.split() for line in lines if line.split()[:1] == ["512"]]
+    assert float(long[3]) > 10  # times less memory than what stores 512 x 512 scores
+    with pytest.raises(SystemExit) as caught:
+        bench_flash.main(["--head-dim", "48"])
+    assert caught.value.code == 2
+
+
+def test_commands_do_not_time_what_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr(kernels, "triton_matmul", lambda a, b: a @ b + 1)
+    monkeypatch.setattr(kernels, "flash_attention", lambda q, k, v, causal: v)
+    assert bench_matmul.main(["--sizes", "32"]) == 1
+    assert bench_flash.main(["--seq-lengths", "32"]) == 1
+    printed = capsys.readouterr().out
+    assert printed.count("WRONG") == 2 and "PyTorch ms" not in printed

@@ -101,10 +101,12 @@ def test_sdpa_compiles_whole():
 
 def test_varlen_attn_is_pytorchs():
     varlen = pytest.importorskip("torch.nn.attention.varlen", reason="this PyTorch has no varlen_attn")
-    theirs, ours = (inspect.signature(f).parameters for f in (varlen.varlen_attn, varlen_attn))
-    assert [(p.name, p.kind, p.default) for p in ours.values()] == [
-        (p.name, p.kind, p.default) for p in theirs.values()
-    ]
+    theirs, ours = (
+        [(p.name, p.kind, p.default) for p in inspect.signature(f).parameters.values()]
+        for f in (varlen.varlen_attn, varlen_attn)
+    )
+    assert theirs == ours[: len(theirs)]  # older versions of PyTorch have fewer
+    assert len(theirs) == len(ours) or torch.__version__ < "2.13"
 
 
 def test_varlen_attn_computes_each_sequence():

@@ -2,7 +2,10 @@
 """What is installed, and what its public functions look like."""
 
 import inspect
+import subprocess
+import sysconfig
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +27,7 @@ MASK = {
     "alignment": "bottom_right",
 }
 PRODUCT = {"a_scale": None, "b_scale": None, "c": None, "bias": None, "alpha": 1.0, "beta": None, "activation": None}
+COMMANDS = ("bench-matmul", "bench-flash")
 SIGNATURES = {
     "attention": (
         "q k v",
@@ -73,3 +77,12 @@ def test_what_is_installed():
     ]
     assert len(foreign) == 1 and foreign[0].startswith("fovea/_core.")  # no GPU binaries beside the module
     assert files[foreign[0]].locate().stat().st_size < 20 << 20
+
+
+def test_commands_are_installed():
+    scripts = {entry.name: entry.value for entry in metadata.distribution("fovea").entry_points}
+    assert scripts == {name: f"fovea.compat.diy.benchmarks.{name.replace('-', '_')}:main" for name in COMMANDS}
+    for name in COMMANDS:
+        program = Path(sysconfig.get_path("scripts")) / name
+        told = subprocess.run([program, "--help"], capture_output=True, text=True)
+        assert told.returncode == 0 and told.stdout.startswith(f"usage: {name}")
