@@ -59,7 +59,7 @@ def lengths(name: str, given: Any, convert: Any) -> Any:
     """Lengths and offsets: a list is made an array of the framework on the device of q by convert; others pass."""
     if isinstance(given, (list, tuple)):
         if not all(isinstance(value, int) for value in given):
-            raise with_field(InvalidType(f"{name} must hold integers"), name)
+            raise with_field(InvalidType(f"{name} is {given}, must hold integers, or be an int32 array"), name)
         return convert(given)
     return given
 

@@ -75,14 +75,16 @@ int packed_max_seqlen(const Named& n, std::int64_t total, int given, const char*
   std::int64_t longest = 0;
   for (std::int64_t i = 1; i < count; ++i) {
     const std::int64_t length = std::int64_t{offsets[i]} - offsets[i - 1];
-    check(length >= 0, kBad, n.name, "{}[{}] is {}, less than the entry before it ({})", n.name, i, offsets[i],
+    check(length >= 0, kBad, n.name,
+          "{}[{}] is {}, less than the entry before it ({}); each must be where a sequence ends", n.name, i, offsets[i],
           offsets[i - 1]);
     longest = std::max(longest, length);
   }
-  check(offsets[count - 1] == total, kBad, n.name, "{} ends at {}, but the tensor has {} rows", n.name,
-        offsets[count - 1], total);
-  check(given == 0 || given >= longest, kBad, max_field, "{} is {}, but {} holds a sequence of {}", max_field, given,
-        n.name, longest);
+  check(offsets[count - 1] == total, kBad, n.name,
+        "{} ends at {}, but the tensor has {} rows; cut the tensor, or add a sequence", n.name, offsets[count - 1],
+        total);
+  check(given == 0 || given >= longest, kBad, max_field, "{} is {}, but {} holds a sequence of {}; it must be no less",
+        max_field, given, n.name, longest);
   return checked_int(longest, kMaxSeqlen, max_field);
 }
 
@@ -111,10 +113,11 @@ void describe_heads(AttentionProblem& p, const AttentionTensors& t, Layout layou
   const bool paged = t.page_table.present();
   const TensorRows q = rows_of(t.q, layout), o = rows_of(t.o, layout);
   const TensorRows k = rows_of(t.k, paged ? Layout::kBSHD : layout), v = rows_of(t.v, paged ? Layout::kBSHD : layout);
-  check(paged || k.batch == q.batch, kBad, "k", "k has batch {}, but q has {}", k.batch, q.batch);
+  check(paged || k.batch == q.batch, kBad, "k", "k has batch {}, but q has {}; both must be equal", k.batch, q.batch);
   check(v.batch == k.batch && v.seqlen == k.seqlen && v.num_heads == k.num_heads, kBad, "v",
         "v has shape {}, must agree with k {} in all but the last dimension", shape_text(t.v), shape_text(t.k));
-  check(k.head_dim == q.head_dim, kBad, "k", "k has head_dim {}, but q has {}", k.head_dim, q.head_dim);
+  check(k.head_dim == q.head_dim, kBad, "k",
+        "k has head_dim {}, but q has {}; both must be equal, only v may have another", k.head_dim, q.head_dim);
   check(q.head_dim > 0, kBad, "q", "q has head_dim 0, must be at least 1");
   check(o.batch == q.batch && o.seqlen == q.seqlen && o.num_heads == q.num_heads && o.head_dim == v.head_dim, kBad, "o",
         "o has shape {}, must be that of q {} with the last dimension of v, {}", shape_text(t.o), shape_text(t.q),

@@ -3,6 +3,7 @@
 
 import dataclasses
 import inspect
+import re
 
 import pytest
 import torch
@@ -126,6 +127,7 @@ def test_documented_errors(call, error, words):
     with pytest.raises(error, match=words) as caught:
         call()
     assert isinstance(caught.value, fovea.Error) and caught.value.field
+    assert re.search("; |must |requires |Use |there is no GPU", str(caught.value)), "no way out"
 
 
 def test_what_the_original_refused_without_need():

@@ -25,4 +25,4 @@ def test_results_on_two_emulated_gpus():
     command = [sys.executable, str(FOLDER / "program.py")]
     done = subprocess.run(command, capture_output=True, text=True, env=settings, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["device", "lengths", "misuse", "tiles"]
+    assert done.stdout.split() == ["device", "lengths", "misuse", "xla", "tiles"]

@@ -2,6 +2,7 @@
 """Every misuse is a ValueError, TypeError or NotImplementedError that names the field, what it got, what it wanted."""
 
 import multiprocessing
+import re
 
 import numpy as np
 import pytest
@@ -77,6 +78,7 @@ def test_misuse_is_named(arguments, keywords, error, field, words):
     assert isinstance(caught.value, fovea.Error)
     assert caught.value.field == field, str(caught.value)
     assert words in str(caught.value)
+    assert re.search("; |must |there are ", str(caught.value)), "no way out"
 
 
 def test_outputs_that_cannot_be_written_are_refused():

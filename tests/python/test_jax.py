@@ -2,8 +2,10 @@
 """JAX arrays on CPUs, as they are and inside compiled programs."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -291,6 +293,48 @@ def test_fp8_products_inside_programs():
     expected = fovea.matmul(a, w.T, a_scale=jnp.full((1,), 0.5), b_scale=jnp.ones((1,)))
     d = jax.jit(lambda a, w, s: fovea.matmul(a, w.T, a_scale=s, b_scale=jnp.ones((1,))))(a, w, one)
     assert d.dtype == jnp.bfloat16 and np.array_equal(d, expected)
+
+
+LAYOUT = """
+#include <cstddef>
+#include "xla/ffi/api/c_api.h"
+#include "python/xla_ffi.h"
+using namespace fovea::python::xla;
+#define SAME(theirs, their_field, ours, field) \\
+  static_assert(offsetof(theirs, their_field) == offsetof(ours, field), #theirs "." #their_field)
+SAME(XLA_FFI_Api, XLA_FFI_Error_Create, Api, create_failure);
+SAME(XLA_FFI_Api, XLA_FFI_Error_Destroy, Api, end_failure);
+SAME(XLA_FFI_Api, XLA_FFI_Stream_Get, Api, stream);
+SAME(XLA_FFI_Api, XLA_FFI_DeviceOrdinal_Get, Api, device);
+SAME(XLA_FFI_Error_Create_Args, errc, FailureArgs, code);
+SAME(XLA_FFI_Stream_Get_Args, stream, StreamArgs, stream);
+SAME(XLA_FFI_DeviceOrdinal_Get_Args, device_ordinal, DeviceArgs, device);
+SAME(XLA_FFI_Buffer, dims, Buffer, dims);
+SAME(XLA_FFI_Args, args, Buffers, values);
+SAME(XLA_FFI_Rets, rets, Buffers, values);
+SAME(XLA_FFI_Attrs, attrs, Attributes, values);
+SAME(XLA_FFI_Array, data, Numbers, data);
+SAME(XLA_FFI_ByteSpan, len, Text, size);
+SAME(XLA_FFI_CallFrame, stage, CallFrame, stage);
+SAME(XLA_FFI_CallFrame, attrs, CallFrame, attributes);
+SAME(XLA_FFI_Metadata, traits, Metadata, traits);
+SAME(XLA_FFI_Metadata_Extension, metadata, MetadataExtension, metadata);
+static_assert(XLA_FFI_DataType_BF16 == kBF16 && XLA_FFI_DataType_F8E4M3FN == kE4M3);
+static_assert(XLA_FFI_ExecutionStage_EXECUTE == kExecute && XLA_FFI_Error_Code_UNIMPLEMENTED == kUnimplemented);
+static_assert(XLA_FFI_AttrType_ARRAY == kNumbersAttribute && XLA_FFI_AttrType_STRING == kTextAttribute);
+"""
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler")
+def test_records_are_laid_out_as_jaxlibs_header_says(tmp_path):
+    import jaxlib
+
+    root = Path(__file__).resolve().parents[2]
+    folders = [f"-I{Path(jaxlib.__file__).parent / 'include'}", f"-I{root}"]
+    (tmp_path / "layout.cpp").write_text(LAYOUT, encoding="utf-8")
+    command = ["c++", "-std=c++20", "-fsyntax-only", *folders, str(tmp_path / "layout.cpp")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_fp8_products_of_jax_arrays():

@@ -4,8 +4,11 @@ as 1, and arrays of CuPy's stand-in. Prints a line for each thing that it has ch
 
 import cupy
 import numpy as np
+import xla
 
 import fovea
+from fovea import _core
+from fovea._options import MatmulOptions, Options
 from fovea.compat import _tiles
 
 RNG = np.random.default_rng(0)
@@ -63,6 +66,29 @@ def misuse_is_named():
     print("misuse")
 
 
+def programs_of_xla():
+    """What a compiled JAX program calls on a GPU. Memory of the emulated GPUs is the processor's."""
+    targets = {(name, platform): capsule for name, platform, capsule in _core.jax_targets}
+    q, k, v = (RNG.standard_normal((2, 70, 4, 64)).astype(np.float16) for _ in range(3))
+    lens = np.array([30, 70], np.int32)
+    options = _core.jax_options(q, k, v, *Options(causal=True, seq_lens_k=lens))
+    for device in (0, 1):
+        o, lse = np.zeros_like(q), np.zeros((2, 4, 70), np.float32)
+        attention = targets["fovea_attention_forward", "CUDA"]
+        assert xla.call(attention, (q, k, v, lens), (o, lse), *options, device) == ""
+        assert fovea.validate_attention(o, q, k, v, lse=lse, causal=True, seq_lens_k=lens)
+        said = xla.call(attention, (q, k, v, lens), (o, lse), *options[:2], "attention_forward_sm90", device)
+        assert ("attention_forward_sm90" in said) if device == 0 else said == "", said  # Hopper's alone
+    a, b = (RNG.standard_normal(shape).astype(np.float16) for shape in ((150, 200), (200, 136)))
+    d, bias = np.zeros((150, 136), np.float32), b[0].copy()
+    numbers = _core.jax_matmul_options(a, b, None, bias, *MatmulOptions(activation="gelu"), None, None)
+    for device in (0, 1):
+        d[:] = 0
+        assert xla.call(targets["fovea_matmul", "CUDA"], (a, b, bias), (d,), *numbers, device) == ""
+        assert fovea.validate_matmul(d, a, b, bias=bias, activation="gelu")
+    print("xla")
+
+
 def tiles_of_the_drop_ins():
     a, b = (RNG.standard_normal(shape).astype(np.float16) for shape in ((150, 200), (200, 136)))
     for device, blocks in ((0, (64, 256, 32)), (0, (16, 16, 16)), (1, (128, 256, 64)), (1, (64, 64, 32))):
@@ -83,4 +109,5 @@ if __name__ == "__main__":
     device_of_the_arrays_decides()
     lengths_outputs_and_strides()
     misuse_is_named()
+    programs_of_xla()
     tiles_of_the_drop_ins()

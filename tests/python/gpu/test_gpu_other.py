@@ -40,3 +40,23 @@ def test_cupy_stream_out_and_merge():
     parts = [fovea.attention(q, k[:, at], v[:, at], return_lse=True) for at in (slice(0, 100), slice(100, None))]
     o, _ = fovea.merge_states(*parts[0], *parts[1])
     np.testing.assert_allclose(cupy.asnumpy(o), cupy.asnumpy(expected), rtol=4e-3, atol=4e-3)
+
+
+def test_cupy_products():
+    rng = np.random.default_rng(0)
+    a, b = (cupy.asarray(rng.standard_normal(shape, dtype=np.float32)) for shape in ((200, 136), (136, 264)))
+    for x, y in ((a, b), (a.astype("float16"), b.astype("float16")), (b.T, a.T)):
+        d = fovea.matmul(x, y, bias=y[0], activation="silu")
+        assert isinstance(d, cupy.ndarray) and d.dtype == x.dtype
+        assert fovea.validate_matmul(d, x, y, bias=y[0], activation="silu", max_rows=100)
+    out = cupy.empty((200, 264), "float32")
+    assert fovea.matmul(a, b, out=out) is out and fovea.validate_matmul(out, a, b, max_rows=100)
+
+
+def test_cupy_misuse_is_named():
+    q, k, v = arrays()
+    with pytest.raises(TypeError, match="convert") as caught:
+        fovea.attention(q, cupy.asnumpy(k), v)
+    assert caught.value.field == "k"
+    with pytest.raises(TypeError, match="float64"):
+        fovea.attention(q.astype("float64"), k, v)

@@ -20,13 +20,15 @@ def _check(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, ranks: tuple[int, 
         if not isinstance(x, torch.Tensor):
             raise wrong_type(name, f"{name} is a {type(x).__name__}, must be a torch.Tensor")
         if x.dim() not in ranks:
-            raise invalid(name, f"Expected {text}, got {x.dim()}D for {name}")
+            raise invalid(name, f"Expected {text}, got {x.dim()}D for {name}; use .reshape()")
         if x.dtype not in _DTYPES:
             raise wrong_type(name, f"Unsupported dtype {x.dtype} of {name}; use float16, bfloat16 or float32")
         if x.device != q.device:
-            raise invalid(name, f"Q, K and V must be on the same device: q is on {q.device}, {name} on {x.device}")
+            where = f"q is on {q.device}, {name} on {x.device}"
+            raise invalid(name, f"Q, K and V must be on the same device: {where}; move one")
     if not q.dim() == k.dim() == v.dim():
-        raise invalid("k", f"Q, K, V must have the same rank, got {q.dim()}D, {k.dim()}D and {v.dim()}D")
+        ranks_given = f"{q.dim()}D, {k.dim()}D and {v.dim()}D"
+        raise invalid("k", f"Q, K, V must have the same rank, got {ranks_given}; use .reshape()")
     if not q.shape == k.shape == v.shape:
         shapes = f"Q={tuple(q.shape)}, K={tuple(k.shape)}, V={tuple(v.shape)}"
         raise invalid("k", f"Q, K, V shapes must match, got {shapes}; fovea.attention takes other lengths and heads")
@@ -45,11 +47,11 @@ def _lengths(
         return None
     lens = torch.as_tensor(seq_lens)
     if lens.dim() != 1:
-        raise invalid("seq_lens", "seq_lens must be a 1D tensor or list")
+        raise invalid("seq_lens", f"seq_lens must be a 1D tensor or list, got {lens.dim()}D; use .flatten()")
     if lens.shape[0] != batch:
-        raise invalid("seq_lens", f"seq_lens length must match batch size, got {lens.shape[0]} and {batch}")
+        raise invalid("seq_lens", f"seq_lens length must match batch size, got {len(lens)} and {batch}; give each its own")
     if lens.is_floating_point():
-        raise wrong_type("seq_lens", f"seq_lens has dtype {lens.dtype}, must hold integers")
+        raise wrong_type("seq_lens", f"seq_lens has dtype {lens.dtype}, must hold integers; use .int()")
     if lens.device.type == "cpu":  # on a GPU looking would mean waiting for it; longer ones count as seq_len there
         if int(lens.min()) < 0 or int(lens.max()) > seqlen:
             raise invalid("seq_lens", f"seq_lens must be from 0 to seq_len ({seqlen}), got {lens.tolist()}")

@@ -23,7 +23,7 @@ def _check(a: torch.Tensor, b: torch.Tensor, blocks: tuple[int | None, ...]) -> 
     if a.dtype != b.dtype:
         raise wrong_type("b", f"Input dtypes must match, got {a.dtype} and {b.dtype}; convert one of them")
     if a.device != b.device:
-        raise invalid("b", f"Input tensors must be on the same device, got {a.device} and {b.device}")
+        raise invalid("b", f"Input tensors must be on the same device, got {a.device} and {b.device}; move one")
     if a.shape[1] != b.shape[0]:
         raise invalid(
             "b", f"Incompatible dimensions: A is {tuple(a.shape)}, B is {tuple(b.shape)}; A's second must be B's first"
@@ -65,7 +65,7 @@ def triton_matmul(
     """
     _check(a, b, (block_m, block_n, block_k))
     if not use_autotune and block_m is None:
-        raise invalid("block_m", "Manual block sizes are required when use_autotune=False")
+        raise invalid("block_m", "Manual block sizes are required when use_autotune=False; pass block_m, block_n and block_k")
     if a.dtype == torch.float32:
         a, b = a.to(torch.float16), b.to(torch.float16)
     blocks = None if block_m is None or block_n is None or block_k is None else (block_m, block_n, block_k)
