@@ -281,8 +281,8 @@ def explain(
     """How attention would compute this call, and why each other kernel refused; nothing is computed.
 
     architecture: plan for a GPU that need not be here, such as "sm_90a"; default the arrays' own device.
-    json: a dict instead of text. Its "copies" lists the arrays that would be copied on the way in or out; attention
-    refuses rather than copies, so it is empty but for JAX arrays in bfloat16, which have no way in or out without.
+    json: a dict instead of text. Its "copies" lists what would be copied on the way in or out: lengths and offsets that
+    are given as lists. Of arrays there are none; what cannot be read where it lies is refused.
     """
     from fovea import _frameworks
 

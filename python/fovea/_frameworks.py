@@ -69,6 +69,11 @@ def native_call(q, k, v, options: Options) -> NativeCall:
     _check_one_framework(q, k, v)
     copies: list = []
     arrays = tuple(framework.native(name, array, copies) for name, array in (("q", q), ("k", k), ("v", v)))
+    copies += [
+        f"{name} (from a list)"
+        for name in ("seq_lens_q", "seq_lens_k", "cu_seqlens_q", "cu_seqlens_k")
+        if isinstance(getattr(options, name), (list, tuple))
+    ]
     options = options.with_arrays(lambda name, array: framework.native_lengths(name, array, q))
     return NativeCall(arrays, options, tuple(copies))
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fovea import _core
-from fovea._jax_programs import check_plan, register, shape_only
+from fovea._jax_programs import Described, check_plan, described, hashable, register
 from fovea._matmul import default_out_dtype, dtype_name, output_shape
 from fovea._options import MatmulOptions
 from fovea.errors import Unsupported, with_field
@@ -28,11 +28,6 @@ class Call(NamedTuple):
     numbers: tuple[int, ...]
     reals: tuple[float, ...]
     kernel: str
-
-
-def _core_arguments(arrays, options: MatmulOptions, describe) -> tuple:
-    views = [None if x is None else describe(name, x) for name, x in zip(_NAMES, arrays)]
-    return (*views[:4], *options, *views[4:])
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -85,18 +80,28 @@ _product.defvjp(_product_kept, _gradients)
 _compiled = jax.jit(_product, static_argnums=0)
 
 
+@functools.lru_cache(maxsize=1024)
+def _call(arrays: tuple[Described | None, ...], options: MatmulOptions, dtype: str) -> Call:
+    """What is wrong with shapes and options is told here, before a program runs."""
+
+    def arguments(device: str) -> tuple:
+        views = [None if x is None else x.view(device) for x in arrays]
+        return (*views[:4], *options, *views[4:])
+
+    check_plan(lambda device: _core.explain_matmul(*arguments(device), True, ""))
+    numbers, reals, kernel = _core.jax_matmul_options(*arguments("cpu"))
+    given = tuple(name for name, x in zip(_NAMES, arrays) if x is not None)
+    return Call(options, dtype, given, tuple(numbers), tuple(reals), kernel)
+
+
 def _run(arrays, options: MatmulOptions, out_dtype):
     arrays = (*arrays, *(None,) * (len(_NAMES) - len(arrays)))
-    given = tuple(name for name, x in zip(_NAMES, arrays) if x is not None)
-    present = tuple(x for x in arrays if x is not None)
-    check_plan(
-        lambda describe: _core.explain_matmul(*_core_arguments(arrays, options, describe), True, ""), present
-    )
-    describe = functools.partial(shape_only, device="cpu")
-    numbers, reals, kernel = _core.jax_matmul_options(*_core_arguments(arrays, options, describe))
     dtype = dtype_name(default_out_dtype(arrays[0].dtype) if out_dtype is None else out_dtype)
-    plain = options._replace(alpha=float(options.alpha), beta=None if options.beta is None else float(options.beta))
-    return _compiled(Call(plain, dtype, given, tuple(numbers), tuple(reals), kernel), present)
+    present = tuple(x for x in arrays if x is not None)
+    told = [None if x is None else described(x) for x in arrays]
+    if any(isinstance(x, jax.core.Tracer) for x in present):
+        told = [None if x is None else x._replace(device=None, device_index=0) for x in told]
+    return _compiled(_call(tuple(told), hashable(options), dtype), present)
 
 
 def matmul(arrays, options: MatmulOptions, out_dtype):

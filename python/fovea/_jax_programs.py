@@ -5,15 +5,16 @@ where it runs on the stream of the program. Gradients come from plain operations
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from fovea import _core, _jax_plain
-from fovea._frameworks import lengths, lse_shape
+from fovea._frameworks import lse_shape
 from fovea._options import Options
-from fovea.errors import Error, InvalidType, Unsupported, with_field
+from fovea.errors import Error, InvalidArgument, Unsupported, with_field
 
 _VECTORS = ("seq_lens_q", "seq_lens_k", "cu_seqlens_q", "cu_seqlens_k")
 
@@ -26,25 +27,35 @@ def register() -> None:
         jax.ffi.register_ffi_target(name, target, platform=platform)
 
 
-def shape_only(name: str, array, device: str | None = None) -> Any:
-    """What the compiled module needs to know of an array to plan a call. device: default the array's own."""
-    index, shape = 0, array.shape or (1,)
-    if device is None:
-        own = next(iter(array.devices()))
-        device, index = ("cpu", 0) if own.platform == "cpu" else ("cuda", own.local_hardware_id or 0)
-    strides = np.cumprod((1, *shape[:0:-1]))[::-1].tolist()
-    return _core.View.make(0, array.dtype.name, device, index, list(shape), strides, None)
+class Described(NamedTuple):
+    """What a plan needs to know of an array."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    device: str | None  # None inside a program
+    device_index: int
+
+    def view(self, device: str = "cpu") -> Any:
+        """As the compiled module takes it; device stands in where none is known."""
+        shape = self.shape or (1,)
+        strides = np.cumprod((1, *shape[:0:-1]))[::-1].tolist()
+        return _core.View.make(0, self.dtype, self.device or device, self.device_index, list(shape), strides, None)
 
 
-def check_plan(plan, arrays) -> None:
-    """plan(describe) on the device of the arrays; inside a program that is not known, and any device will do."""
-    if not any(isinstance(x, jax.core.Tracer) for x in arrays):
-        plan(shape_only)
-        return
+def described(array) -> Described:
+    if isinstance(array, jax.core.Tracer):
+        return Described(array.shape, array.dtype.name, None, 0)
+    own = next(iter(array.devices()))
+    device, index = ("cpu", 0) if own.platform == "cpu" else ("cuda", own.local_hardware_id or 0)
+    return Described(array.shape, array.dtype.name, device, index)
+
+
+def check_plan(plan) -> None:
+    """plan(device), where device stands for what is not known inside a program: any will do."""
     first = None
     for device in ("cuda", "cpu") if jax.default_backend() == "gpu" else ("cpu",):
         try:
-            plan(functools.partial(shape_only, device=device))
+            plan(device)
             return
         except Error as error:
             first = first or error
@@ -62,32 +73,38 @@ class Call(NamedTuple):
     kernel: str
 
 
-def _call(q, k, v, options: Options, return_lse) -> Call:
-    """What is wrong with shapes and options is told here, before a program runs."""
-    arrays = (q, k, v, *(x for x in (getattr(options, name) for name in _VECTORS) if x is not None))
-
-    def plan(describe) -> None:
-        described = options.with_arrays(describe)
-        if options.layout == "thd" and any(isinstance(x, jax.core.Tracer) for x in arrays):
-            # The longest sequence is known when the program runs; until then it may be all.
-            most = [x.shape[0] if x.ndim else 0 for x in (q, k)]
-            described = described._replace(
-                max_seqlen_q=described.max_seqlen_q or most[0], max_seqlen_k=described.max_seqlen_k or most[1]
-            )
-        _core.explain(*(describe(name, x) for name, x in zip("qkv", (q, k, v))), *described, return_lse, True, "")
-
-    check_plan(plan, arrays)
-    views = [shape_only(name, x, "cpu") for name, x in zip("qkv", (q, k, v))]
-    described = options.with_arrays(functools.partial(shape_only, device="cpu"))
-    numbers, reals, kernel = _core.jax_options(*views, *described)
-    given = tuple(name for name in _VECTORS if getattr(options, name) is not None)
-    left, right = options.window or (None, None)
-    plain = options.with_arrays(lambda name, given: None)._replace(
-        window=None if options.window is None else (left, right),
-        softmax_scale=None if options.softmax_scale is None else float(options.softmax_scale),
-        softcap=float(options.softcap),
-        causal=bool(options.causal),
+def hashable(options):
+    """Options with windows as tuples and NumPy's numbers as Python's."""
+    return options._replace(
+        **{
+            name: tuple(value) if isinstance(value, list) else value.item()
+            for name, value in options._asdict().items()
+            if isinstance(value, list) or (hasattr(value, "item") and not isinstance(value, Described))
+        }
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _call(q: Described, k: Described, v: Described, options: Options, return_lse) -> Call:
+    """What is wrong with shapes and options is told here, before a program runs."""
+
+    def views(device: str, among: Options) -> tuple:
+        return (
+            *(x.view(device) for x in (q, k, v)),
+            *among.with_arrays(lambda name, given: given.view(device)),
+        )
+
+    bounded = options
+    if options.layout == "thd" and q.device != "cuda":
+        # The longest sequence is known when the kernel runs; until then it may be all.
+        most = [x.shape[0] if x.shape else 0 for x in (q, k)]
+        bounded = options._replace(
+            max_seqlen_q=options.max_seqlen_q or most[0], max_seqlen_k=options.max_seqlen_k or most[1]
+        )
+    check_plan(lambda device: _core.explain(*views(device, bounded), return_lse, True, ""))
+    numbers, reals, kernel = _core.jax_options(*views("cpu", options))
+    given = tuple(name for name in _VECTORS if getattr(options, name) is not None)
+    plain = options.with_arrays(lambda name, given: None)
     return Call(plain, bool(return_lse), given, tuple(numbers), tuple(reals), kernel)
 
 
@@ -127,24 +144,40 @@ _compiled = jax.jit(_forward, static_argnums=0)
 
 
 def attention(q, k, v, options: Options, return_lse):
+    """options with JAX's vectors."""
     register()
+    vectors = [x for x in (getattr(options, name) for name in _VECTORS) if x is not None]
+    vectors = _beside(q, vectors)
+    is_traced = any(isinstance(x, jax.core.Tracer) for x in (q, k, v, *vectors))
 
-    def vector(name: str, given):
-        given = lengths(name, given, lambda values: np.array(values, np.int32))
-        if isinstance(given, (jax.Array, np.ndarray)):
-            return jax.numpy.asarray(given)
-        raise with_field(InvalidType(f"{name} is a {type(given).__name__}, must be a jax.Array or a list"), name)
+    def told(array) -> Described:
+        return described(array)._replace(device=None, device_index=0) if is_traced else described(array)
 
-    options = options.with_arrays(vector)
-    call = _call(q, k, v, options, return_lse)
-    vectors = tuple(getattr(options, name) for name in call.given)
-    found = _compiled(call, q, k, v, _beside(q, vectors))
+    call = _call(
+        *(told(x) for x in (q, k, v)), hashable(options.with_arrays(lambda name, given: told(given))), return_lse
+    )
+    run = _run_at_once if vectors and not is_traced else _compiled
+    found = run(call, q, k, v, tuple(vectors))
     return found if return_lse else found[0]
 
 
-def _beside(q, vectors):
-    """Lists and NumPy's vectors on the device of q."""
+def _beside(q, vectors: list) -> list:
+    """Lists and NumPy's vectors are made on JAX's first device: on that of q."""
     if isinstance(q, jax.core.Tracer):
         return vectors
-    own = next(iter(q.devices()))
-    return tuple(x if isinstance(x, jax.core.Tracer) or x.devices() == q.devices() else jax.device_put(x, own) for x in vectors)
+    place = next(iter(q.devices()))
+    return [
+        x if isinstance(x, jax.core.Tracer) or x.devices() == q.devices() else jax.device_put(x, place) for x in vectors
+    ]
+
+
+def _run_at_once(call: Call, *arrays):
+    """On a CPU, lengths and offsets are looked at by the kernel, whose error comes through XLA."""
+    try:
+        found = _compiled(call, *arrays)
+        return jax.block_until_ready(found) if next(iter(found[0].devices())).platform == "cpu" else found
+    except RuntimeError as error:
+        told = re.search(r"INVALID_ARGUMENT: ((\w+).*)", str(error))
+        if told is None:
+            raise
+        raise with_field(InvalidArgument(told[1]), told[2]) from None

@@ -9,7 +9,7 @@ from typing import Any
 from fovea import _core, _frameworks
 from fovea._options import Array, MatmulConfig, MatmulOptions
 from fovea._validate import Validation
-from fovea.errors import InvalidType, Unsupported, with_field
+from fovea.errors import InvalidType, with_field
 
 _modules = sys.modules
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -110,19 +110,7 @@ def _matmul_elsewhere(
     framework = _frameworks.adapter("a", a)
     _check_one_framework(*given)
     if _frameworks.framework_of(a) == "jax":
-        for name, array in zip(_NAMES, given):
-            if array is not None:
-                framework.check(name, array)
-        if out is not None:
-            raise with_field(Unsupported("out is not for JAX, whose arrays cannot be written; leave it out"), "out")
-        if framework.is_for_programs(*given):
-            if stream is not None:
-                raise with_field(
-                    Unsupported("stream is not for JAX, whose programs have their own; leave it out"), "stream"
-                )
-            from fovea import _jax_matmul
-
-            return _jax_matmul.matmul(given, options, out_dtype)
+        return framework.matmul(given, options, out, out_dtype, stream)
     arrays = [None if x is None else framework.native(name, x, []) for name, x in zip(_NAMES, given)]
     if out is not None:
         d = framework.native("out", out, [])

@@ -168,6 +168,15 @@ def test_explain_plans_for_this_machine_and_for_others():
     }
 
 
+def test_explain_tells_what_is_copied():
+    q, k, v = inputs(seqlen_q=9, seqlen_k=9)
+    assert fovea.explain(q, k, v, json=True)["copies"] == []
+    lens = np.array([3, 9], np.int32)
+    assert fovea.explain(q, k, v, seq_lens=lens, json=True)["copies"] == []
+    assert fovea.explain(q, k, v, seq_lens_k=[3, 9], json=True)["copies"] == ["seq_lens_k (from a list)"]
+    assert "copies   seq_lens_k (from a list)" in fovea.explain(q, k, v, seq_lens_k=[3, 9])
+
+
 def test_config_is_obeyed_or_refused():
     q, k, v = inputs()
     config = fovea.AttentionConfig(block_q=8, block_k=4, kernel="attention_forward_cpu")
