@@ -6,7 +6,7 @@ LAUNCHER := $(if $(shell command -v ccache),-DCMAKE_C_COMPILER_LAUNCHER=ccache -
 CONFIGURE = cmake -G Ninja $(LAUNCHER)
 TESTS = ctest --output-on-failure --no-tests=error --timeout 1800
 
-.PHONY: help demo test test-python check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info fuzz install clean
+.PHONY: help demo test test-python check lint format build test-asan test-tsan test-gpu bench-gpu bench-all gpu-info experiment advanced report fuzz install clean
 .DEFAULT_GOAL := help
 
 help:  ## these lines
@@ -79,6 +79,24 @@ gpu-info:  ## what GPUs Fovea sees
 	@$(CONFIGURE) -S . -B $(BUILD) >/dev/null
 	@ninja -C $(BUILD) -j $(JOBS) fovea_cli >/dev/null
 	$(BUILD)/fovea info
+
+experiment:  ## block sizes of a matrix product on this machine: timed, drawn, and what the model picks
+	@tools/install_packages build
+	@$(CONFIGURE) -S . -B $(BUILD) >/dev/null
+	@ninja -C $(BUILD) -j $(JOBS) fovea_cli >/dev/null
+	$(BUILD)/fovea experiment --shape 1024x1024x1024
+
+advanced:  ## the Python package by example: each thing that a call can be told
+	@tools/install_packages build test
+	"$$(tools/test_python --install $(BUILD))" examples/python/advanced.py
+
+report:  ## BUILD/report.md: this machine, and its times beside PyTorch's
+	@tools/install_packages build test
+	@python="$$(tools/test_python --install $(BUILD))" && { \
+	  printf '# Report\n\n```\n' && "$$python" -c 'import fovea; print(fovea.info(text=True))' && \
+	  "$$python" -m fovea.compat.diy.benchmarks.bench_matmul --sizes 256 512 1024 --warmup 5 --rep 20 && echo && \
+	  "$$python" -m fovea.compat.diy.benchmarks.bench_flash --seq-lengths 128 512 1024 --warmup 5 --rep 20 && \
+	  printf '```\n'; } >$(BUILD)/report.md && cat $(BUILD)/report.md
 
 bench-gpu:  ## measure attention and matrix products on the GPU that is here, beside FA2, cuDNN and cuBLAS
 	@tools/install_packages build
