@@ -27,14 +27,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def allocated(call: Callable[[], Any]) -> int:
+def allocated(call: Callable[[], Any], device: Any) -> int:
     """Bytes that PyTorch allocates during call and are alive at once at most, its result included."""
     import torch
 
+    if device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        call()
+        return torch.cuda.max_memory_allocated() - before
     with torch.profiler.profile(profile_memory=True) as profile:
         kept = call()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
     now = most = 0
     for event in profile.profiler.kineto_results.events():
         if event.name() == "[memory]":
@@ -54,8 +57,8 @@ def _print_memory(given: argparse.Namespace, device: Any) -> None:
     for seqlen in given.seq_lengths:
         shape = (given.batch_size, given.num_heads, seqlen, given.head_dim)
         q, k, v = (torch.randn(shape, device=device).half() for _ in "qkv")
-        ours = allocated(lambda: flash_attention(q, k, v, causal=given.causal))
-        plain = allocated(lambda: reference_attention(q, k, v, causal=given.causal))
+        ours = allocated(lambda: flash_attention(q, k, v, causal=given.causal), device)
+        plain = allocated(lambda: reference_attention(q, k, v, causal=given.causal), device)
         print(f"{seqlen:>8} {ours / 2**20:>10.2f} {plain / 2**20:>19.2f} {plain / max(ours, 1):>11.1f}")
 
 

@@ -33,7 +33,7 @@ def _to_fp8(x: torch.Tensor, name: str) -> torch.Tensor:
 
 
 def to_fp8_e4m3(x: torch.Tensor) -> torch.Tensor:
-    """x in 8 bits, 4 of exponent, on any device. No kernel here multiplies them yet."""
+    """x in 8 bits, 4 of exponent, on any device; fovea.matmul multiplies such matrices."""
     return _to_fp8(x, "float8_e4m3fn")
 
 
