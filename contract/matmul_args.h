@@ -39,7 +39,11 @@ struct MatmulSchedule {
   int k_per_split = 0;       // a multiple of block_k
   Int64 num_tiles = 0;       // tiles_m * tiles_n * batch * num_splits
   float* partial = nullptr;  // (num_splits, batch, m, n) fp32, contiguous, where k is split
-  int* counters = nullptr;   // one per tile of d, zero before and after, where the last split adds the parts up
+  // Stream-K (matmul_sm90): the first shared_tiles tiles are no block's own, all blocks share their steps of k evenly
+  // (shared_steps_before). partial then has a tile of fp32 sums per block; sent one flag per block and warp that
+  // multiplies, zero before and after the launch: its sums are there.
+  int shared_tiles = 0;
+  int* sent = nullptr;
 };
 
 struct MatmulArgs {

@@ -44,6 +44,7 @@ struct MatmulConfig {
   int cluster_m = 1;  // blocks of a cluster
   int cluster_n = 1;
   bool is_persistent = false;
+  bool shares_tiles = false;  // persistent blocks may share tiles (MatmulSchedule.shared_tiles)
   SplitKind split = SplitKind::kNone;
   int num_splits = 1;     // as planned; the kernel reads args.schedule
   bool swaps_ab = false;  // computed as d^T = b^T a^T: args, orders and bias are those of the transposed product

@@ -25,6 +25,12 @@ HOST_DEVICE constexpr MatmulTilePlace tile_at(const MatmulSchedule& s, int index
   return {first + place - n * rows, n, batch};
 }
 
+/// Stream-K: the shared tiles' steps of k, one tile after the other, are divided evenly; block (or cluster) number
+/// `block` of `blocks` has those from here to where the next one's begin. steps: of each tile.
+HOST_DEVICE constexpr int shared_steps_before(const MatmulSchedule& s, int steps, int block, int blocks) {
+  return static_cast<int>(Int64{s.shared_tiles} * steps * block / blocks);
+}
+
 /// A tile and the steps of k that one block adds up.
 struct MatmulTilePart {
   MatmulTilePlace tile;

@@ -91,7 +91,8 @@ struct MatmulTiming {
 };
 
 /// Times calls of these shapes with each tile, in turn and over several rounds, on random operands of its own: data
-/// pointers are not read, and nothing of the caller's is written. On a GPU whole batches of calls are timed.
+/// pointers are not read, and nothing of the caller's is written. On a GPU batches of calls are timed by its own clock,
+/// on copies of the operands that take turns, so that operands come from memory rather than from the L2 cache.
 /// A tile that is refused has its reason in `failure`. Throws as matmul does for the call itself.
 FOVEA_API std::vector<MatmulTiming> matmul_time(Runtime& runtime, const MatmulTensors& tensors,
                                                 const MatmulOptions& options, const std::vector<MatmulTile>& tiles,

@@ -16,6 +16,7 @@
 #include "contract/matmul_tiles.h"
 #include "kernels/block/matmul_finish.cuh"
 #include "kernels/matmul/matmul_sm90_products.cuh"
+#include "kernels/matmul/matmul_sm90_shared_tiles.cuh"
 #include "kernels/ptx/cluster.cuh"
 #include "kernels/ptx/mbarrier.cuh"
 #include "kernels/ptx/shared_address.cuh"
@@ -64,7 +65,7 @@ __device__ void load_operand(unsigned tile, const TensorMap& map, unsigned barri
 /// One thread: waits for an empty stage, orders both operands into it, goes on.
 template <MatmulConfig c>
 __device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const TensorMap& b_map,
-                        const MatmulWork<c>& work, const MatmulTilePlace& tile, unsigned shared,
+                        const MatmulWork<c>& work, const MatmulSteps& steps, unsigned shared,
                         RingPlace<c.stages>& place) {
   using K = MatmulSm90<c>;
   // Blocks in the same row of the cluster share a, those in the same column b.
@@ -73,10 +74,11 @@ __device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const Te
   for (int i = 0; i < c.cluster_n; ++i) a_blocks |= 1 << (work.rank_m + c.cluster_m * i);
 #pragma unroll
   for (int i = 0; i < c.cluster_m; ++i) b_blocks |= 1 << (i + c.cluster_m * work.rank_n);
+  const MatmulTilePlace tile = tile_at(args.schedule, steps.index);
   const int row = work.row_of(tile), column = work.column_of(tile);
   const BoxPlace a_batch = batch_place(args, args.a.stride_batch, tile.batch);
   const BoxPlace b_batch = batch_place(args, args.b.stride_batch, tile.batch);
-  for (int step = work.step_begin; step < work.step_end; ++step) {
+  for (int step = steps.begin; step < steps.end; ++step) {
     const unsigned full = shared + K::kLayout.full + 8 * place.stage,
                    empty = shared + K::kLayout.empty + 8 * place.stage;
     mbarrier_wait(empty, place.parity ^ 1);
@@ -246,12 +248,14 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     bar_sync(1, kThreads);
   }
   const MatmulWork<c> work(args);
+  typename MatmulWork<c>::Place at = work.begin(args);
+  MatmulSteps steps;
   RingPlace<c.stages> place;
   if (group < 0) {
     if constexpr (K::kWarpgroups == 2) setmaxnreg_dec<40>();
     if constexpr (K::kWarpgroups == 3) setmaxnreg_dec<40>();
-    for (int index = work.first; index < work.count; index += work.stride) {
-      if (thread == 0) produce<c>(args, a_map, b_map, work, tile_at(args.schedule, index), shared, place);
+    while (work.take(at, steps)) {
+      if (thread == 0) produce<c>(args, a_map, b_map, work, steps, shared, place);
       if constexpr (K::kSplits > 1) {
         __syncwarp();
         barrier_cluster();  // partial tiles are written
@@ -262,14 +266,21 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
   } else {
     if constexpr (K::kWarpgroups == 2) setmaxnreg_inc<232>();
     if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<152>();
-    for (int index = work.first; index < work.count; index += work.stride) {
-      const MatmulTilePlace tile = tile_at(args.schedule, index);
+    while (work.take(at, steps)) {
+      const MatmulTilePlace tile = tile_at(args.schedule, steps.index);
       const int row = work.row_of(tile), column = work.column_of(tile);
       float sums[K::kBlocks][K::kSums];
       if constexpr (kPromotes<c>) {
-        consume_promoting<c>(args, work, shared, group, thread, row, column, tile.batch, place, sums);
+        consume_promoting<c>(args, work, steps, shared, group, thread, row, column, tile.batch, place, sums);
       } else {
-        consume<c>(work, shared, group, thread, place, sums);
+        consume<c>(work, steps, shared, group, thread, place, sums);
+      }
+      if constexpr (K::kShares) {
+        if (steps.end < work.steps) {
+          send_sums<c>(args, group, thread, sums);
+          continue;
+        }
+        if (steps.begin > 0) add_sent_sums<c>(args, work, steps, group, thread, sums);
       }
       if constexpr (K::kSplits > 1) {
         bar_sync(1, K::kConsumers);  // nobody reads the stages any more

@@ -23,6 +23,7 @@ struct MatmulSm90 {
   static constexpr bool kMajorN = c.b_order == MatrixOrder::kRowMajor;     // b is contiguous along n
   static constexpr bool kAlongM = c.d_order == MatrixOrder::kColumnMajor;  // d is contiguous along m
   static constexpr int kSplits = c.split == SplitKind::kCluster ? c.num_splits : 1;
+  static constexpr bool kShares = c.shares_tiles;  // tiles with other blocks (stream-K)
   static constexpr int kWarpgroups = c.warps / 4;  // that multiply
   static constexpr int kConsumers = 128 * kWarpgroups;
   static constexpr int kBlocks = c.block_m / 64 / kWarpgroups;  // of 64 rows per warpgroup
@@ -35,6 +36,7 @@ struct MatmulSm90 {
   static_assert(c.block_k == matmul_sm90_block_k(c.dtype), "a stage is a row of the swizzle's 128 bytes");
   static_assert(size_bytes(c.dtype) == 2 || (!kMajorM && !kMajorN), "bytes are not transposed on their way");
   static_assert(c.block_m % (64 * kWarpgroups) == 0, "every warpgroup takes whole blocks of 64 rows");
+  static_assert(kSplits == 1 || !kShares, "tiles are shared by whole blocks");
   static_assert(kSplits == 1 || c.cluster_m * c.cluster_n == 1, "a cluster shares operands or splits k");
   static_assert(c.cluster_n == 1 || c.block_m % (kMajorM ? 64 * c.cluster_n : 8 * c.cluster_n) == 0,
                 "each block of a cluster loads an equal share of a");
@@ -55,12 +57,26 @@ struct RingPlace {
   }
 };
 
-/// This block's part of the work: its tiles, and its steps of k.
+/// What a block computes in one go: steps (of block_k elements of k) of one tile.
+struct MatmulSteps {
+  int index;  // of the tile
+  int begin, end;
+};
+
+/// This block's part of the work: steps of tiles that all blocks share, from the last to the first, then tiles of its
+/// own. So the first thing that a block computes is what blocks after it may wait for, and the last of what it shares
+/// is what waits for blocks before it.
 template <MatmulConfig c>
 struct MatmulWork {
   int rank_m = 0, rank_n = 0, split = 0;  // in the cluster
-  int first, stride, count;               // tiles: first, first + stride, … below count
-  int step_begin, step_end;               // of block_k elements of k
+  int cluster, clusters;                  // this one's number and how many there are
+  int count;                              // of tiles
+  int steps;                              // of a tile
+
+  struct Place {
+    int shared_begin, shared_end;  // steps of the shared tiles that are still to do
+    int next_tile;                 // of its own
+  };
 
   __device__ explicit MatmulWork(const MatmulArgs& args) {
     using K = MatmulSm90<c>;
@@ -71,12 +87,36 @@ struct MatmulWork {
       rank_m = rank % c.cluster_m;
       rank_n = rank / c.cluster_m;
     }
-    first = static_cast<int>(blockIdx.x) / kCluster;
-    stride = static_cast<int>(gridDim.x) / kCluster;
+    cluster = static_cast<int>(blockIdx.x) / kCluster;
+    clusters = static_cast<int>(gridDim.x) / kCluster;
     count = static_cast<int>(args.schedule.num_tiles);
-    const int steps = (args.k + c.block_k - 1) / c.block_k;
-    step_begin = K::kSplits == 1 ? 0 : static_cast<int>(static_cast<Int64>(steps) * split / K::kSplits);
-    step_end = K::kSplits == 1 ? steps : static_cast<int>(static_cast<Int64>(steps) * (split + 1) / K::kSplits);
+    steps = (args.k + c.block_k - 1) / c.block_k;
+  }
+  __device__ Place begin(const MatmulArgs& args) const {
+    Place place = {0, 0, cluster};
+    if (MatmulSm90<c>::kShares && args.schedule.shared_tiles > 0) {
+      place.shared_begin = shared_steps_before(args.schedule, steps, cluster, clusters);
+      place.shared_end = shared_steps_before(args.schedule, steps, cluster + 1, clusters);
+      place.next_tile += args.schedule.shared_tiles;
+    }
+    return place;
+  }
+  /// False at the end of the work.
+  __device__ bool take(Place& place, MatmulSteps& work) const {
+    constexpr int kSplits = MatmulSm90<c>::kSplits;
+    if (MatmulSm90<c>::kShares && place.shared_end > place.shared_begin) {
+      work.index = (place.shared_end - 1) / steps;
+      const int tile_begin = work.index * steps;
+      work.begin = max_of(place.shared_begin - tile_begin, 0);
+      work.end = place.shared_end - tile_begin;
+      place.shared_end = tile_begin + work.begin;
+      return true;
+    }
+    work.index = place.next_tile;
+    work.begin = kSplits == 1 ? 0 : static_cast<int>(static_cast<Int64>(steps) * split / kSplits);
+    work.end = kSplits == 1 ? steps : static_cast<int>(static_cast<Int64>(steps) * (split + 1) / kSplits);
+    place.next_tile += clusters;
+    return work.index < count;
   }
   /// First row and column of this block's tile.
   __device__ int row_of(const MatmulTilePlace& tile) const { return (tile.m * c.cluster_m + rank_m) * c.block_m; }
@@ -150,10 +190,10 @@ __device__ void clear(float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums
 
 /// One warpgroup's rows of a tile, complete on return.
 template <MatmulConfig c>
-__device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, int thread, RingPlace<c.stages>& place,
-                        float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+__device__ void consume(const MatmulWork<c>& work, const MatmulSteps& steps, unsigned shared, int group, int thread,
+                        RingPlace<c.stages>& place, float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
-  if (work.step_begin == work.step_end) {
+  if (steps.begin == steps.end) {
     clear<c>(sums);
     return;
   }
@@ -161,7 +201,7 @@ __device__ void consume(const MatmulWork<c>& work, unsigned shared, int group, i
   unsigned last = shared + K::kLayout.empty + 8 * place.stage;
   place.advance();
 #pragma unroll 1
-  for (int step = work.step_begin + 1; step < work.step_end; ++step) {
+  for (int step = steps.begin + 1; step < steps.end; ++step) {
     multiply_stage<c, false>(shared, group, place, sums);
     wgmma_wait_group<1>();  // the products of the step before are done: its stage is free
     release<c>(work, last, thread);
@@ -222,8 +262,9 @@ struct ScalesOf<true, c> {
 /// The same of fp8: a stage is a block of 128 of k, whose sums are formed apart and then join the others in fp32. The
 /// other warpgroup's products run meanwhile.
 template <MatmulConfig c>
-__device__ void consume_promoting(const MatmulArgs& args, const MatmulWork<c>& work, unsigned shared, int group,
-                                  int thread, int row, int column, int batch, RingPlace<c.stages>& place,
+__device__ void consume_promoting(const MatmulArgs& args, const MatmulWork<c>& work, const MatmulSteps& steps,
+                                  unsigned shared, int group, int thread, int row, int column, int batch,
+                                  RingPlace<c.stages>& place,
                                   float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
   static_assert(c.block_k == kScaleBlock, "a stage is a block of the scales");
@@ -232,7 +273,7 @@ __device__ void consume_promoting(const MatmulArgs& args, const MatmulWork<c>& w
       args, batch, row + 64 * group * K::kBlocks + 16 * warp + lane / 4, column + 2 * (lane % 4));
   clear<c>(sums);
 #pragma unroll 1
-  for (int step = work.step_begin; step < work.step_end; ++step) {
+  for (int step = steps.begin; step < steps.end; ++step) {
     float block_sums[K::kBlocks][K::kSums];
     multiply_stage<c, true>(shared, group, place, block_sums);
     scales.load(step);

@@ -53,6 +53,7 @@ std::string source_of(const MatmulConfig& c) {
   number("cluster_n", c.cluster_n, 1);
   if (c.split != SplitKind::kNone) word("split", "SplitKind", kSplits[static_cast<int>(c.split)]);
   if (c.split == SplitKind::kCluster) number("num_splits", c.num_splits, 1);
+  if (c.shares_tiles) text += ", .shares_tiles = true";
   number("blocks_per_sm", c.blocks_per_sm, 0);
   number("a_copy_bytes", c.a_copy_bytes, 0);
   number("b_copy_bytes", c.b_copy_bytes, 0);

@@ -47,8 +47,10 @@ Support supports(const MatmulProblem& p, const DeviceInfo& device) {
   return Support::yes();
 }
 
-MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& device, const MatmulConfig& wanted) {
-  const MatmulConfig c = sm90_fitted(wanted);
+MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceInfo& device,
+                   const MatmulConfig& wanted) {
+  MatmulConfig c = sm90_fitted(wanted);
+  c.shares_tiles = c.is_persistent && sm90_shares_tiles(problem, c, device);
   const std::string illegal = sm90_illegal(c);
   check(illegal.empty(), ErrorCode::kInvalidArgument, "tile", "{} (matmul_sm90 on {})", illegal, device.name);
   jit::Unit unit;
@@ -72,10 +74,13 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& dev
     if (cluster > 1) loaded->slots = std::max(1, cuda::max_active_clusters(*prepared.loaded, one));
     loaded->kernel = prepared.loaded;
   }
-  prepared.plan.detail = fmt::format(
-      "{} x {} x {}, {} stages, {} warps{}{}{}", c.block_m, c.block_n, c.block_k, c.stages, c.warps,
-      c.cluster_m * c.cluster_n > 1 ? fmt::format(", cluster {} x {}", c.cluster_m, c.cluster_n) : "",
-      c.num_splits > 1 ? fmt::format(", k in {} parts", c.num_splits) : "", c.swaps_ab ? ", as d^T = b^T a^T" : "");
+  prepared.plan.detail =
+      fmt::format("{} x {} x {}, {} stages, {} warps{}{}{}", c.block_m, c.block_n, c.block_k, c.stages, c.warps,
+                  c.cluster_m * c.cluster_n > 1 ? fmt::format(", cluster {} x {}", c.cluster_m, c.cluster_n) : "",
+                  c.num_splits > 1 ? fmt::format(", k in {} parts", c.num_splits)
+                  : c.shares_tiles ? ", last tiles shared"
+                                   : "",
+                  c.swaps_ab ? ", as d^T = b^T a^T" : "");
   prepared.plan.state = std::move(loaded);
   return std::move(prepared.plan);
 }
@@ -124,10 +129,11 @@ MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c, int sl
   s.group_m = group_of_tiles(s.tiles_m, s.tiles_n, m, n, slots);
   s.num_splits = c.num_splits;
   s.num_tiles = Int64{s.tiles_m} * s.tiles_n * args.batch;
+  if (c.shares_tiles) s.shared_tiles = sm90_shared_tiles(c, s.num_tiles, args.k, slots);
   return s;
 }
 
-void run(Runtime&, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream stream) {
+void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream stream) {
   const MatmulConfig& c = plan.config;
   const auto& loaded = *static_cast<const LoadedSm90*>(plan.state.get());
   MatmulArgs args = c.swaps_ab ? transposed(user_args) : user_args;
@@ -156,6 +162,18 @@ void run(Runtime&, const MatmulPlan& plan, const MatmulProblem&, const MatmulArg
                                    .threads = plan.launch.threads_per_block,
                                    .shared_bytes = plan.launch.shared_bytes,
                                    .cluster = static_cast<int>(cluster)};
+  if (args.schedule.shared_tiles == 0) {
+    cuda::launch(*loaded.kernel, grid, stream, args, a, b, d);
+    return;
+  }
+  const auto blocks = static_cast<std::size_t>(grid.blocks);
+  const cuda::WorkspaceLease sent = runtime.impl().counters.acquire(
+      loaded.kernel->device, stream, blocks * sizeof(int) * static_cast<std::size_t>(c.warps));
+  const cuda::WorkspaceLease sums = runtime.impl().workspaces.acquire(
+      loaded.kernel->device, stream,
+      blocks * sizeof(float) * static_cast<std::size_t>(c.block_m) * static_cast<std::size_t>(c.block_n));
+  args.schedule.partial = static_cast<float*>(sums.data());
+  args.schedule.sent = static_cast<int*>(sent.data());
   cuda::launch(*loaded.kernel, grid, stream, args, a, b, d);
 }
 

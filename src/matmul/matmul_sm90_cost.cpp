@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <iterator>
 
 #include "contract/matmul_sm90.h"
@@ -14,44 +15,69 @@
 namespace fovea {
 namespace {
 
-constexpr int kMaxStages = 8, kMaxNarrowStages = 12;  // more only take shared memory
-constexpr double kLargeOutput = 4096.0 * 2048;        // from here on tiles below 128 x 128 only reread operands
-constexpr std::size_t kMaxCandidates = 12;
+constexpr int kMinStages = 4, kMaxStages = 8, kMaxNarrowStages = 12;  // more only take shared memory
+constexpr double kLargeOutput = 4096.0 * 2048;  // from here on tiles below 128 x 128 only reread operands
+constexpr std::size_t kBestCandidates = 12;     // then the best of each other tile, for callers that name their blocks
 
-/// Fitted to 901 times on an H200: 21 shapes, 60 tiles (docs/kernels/matmul_sm90.md). clk are SM clocks.
+/// Fitted to 21 769 times on an H200, 280 shapes and 163 configs, so that the predicted order of what is nearly best
+/// is right (docs/kernels/matmul_sm90.md). clk are SM clocks.
 constexpr double kLaunchUs = 5.8;  // launch, first loads, last stores
-constexpr double kClkPerUs = 1640;
-constexpr double kProductFactor = 1.155;    // over the tensor cores' rate
-constexpr double kBytesPerClkSm = 91.5;     // from the L2 cache, one SM
-constexpr double kBytesPerClkShare = 63.6;  // … when all SMs load
-constexpr double kMisalignedFactor = 2.34;  // more bytes where rows do not begin on a line of 128
-constexpr double kPanelFactor = 1.72;       // … where tiles do not
-constexpr double kLatencyClk = 1920;        // of a load, shared by the stages in flight
-constexpr double kTileClk = 183, kElementClk = 0.0136;
-constexpr double kSplitUs = 0.75, kSplitClk = 1550, kSplitElementClk = 0.174;  // joining partial tiles
-constexpr double kClusterUs = 0.33;
-constexpr double kMemoryBytesPerUs = 3.77e6;
+constexpr double kClkPerUs = 1816;
+constexpr double kProductFactor = 1.17;   // over the tensor cores' rate
+constexpr double kBytesPerClkSm = 128;    // from the L2 cache, one SM
+constexpr double kBytesPerClkShare = 57;  // … when all SMs load
+constexpr double kLatencyClk = 1216;      // of a load, shared by the stages in flight
+constexpr double kStepPower = 3.37;       // these three hide each other, but not completely
+constexpr double kStepClk = 43;
+constexpr double kPanelFactor = 1.14;      // more bytes where tiles do not begin on a line
+constexpr double kMulticastFactor = 1.06;  // … in a cluster
+constexpr double kPaddingPower = 1.13;     // of what a cluster computes beyond the product's edge
+constexpr double kFirstClk = 1170, kTileClk = 38, kRowClk = 0.21, kElementClk = 0.0932;
+constexpr double kDirectElementClk = 0.535;                                       // stores without the copy engine
+constexpr double kSplitClk = 540, kSplitPartClk = 135, kSplitElementClk = 0.167;  // joining parts
+constexpr double kShareClk = 3810, kShareElementClk = 0.213;  // sending and adding sums of shared tiles
+constexpr double kClusterUs = 0.38;
+constexpr double kMemoryBytesPerUs = 6.05e6, kMemoryPower = 2.94;
+// What the rest does not explain: between equals the simpler one.
+constexpr double kClusterFactor = 1.02, kSplitFactor = 1.06, kSwapFactor = 1.02;
+
+/// More bytes where rows do not begin on a line of 128.
+double alignment_factor(int bytes, double of_16, double of_32, double of_64) {
+  return bytes >= 128 ? 1.0 : bytes == 64 ? of_64 : bytes == 32 ? of_32 : of_16;
+}
 
 struct Shape {
   int block_m, block_n, warpgroups;
+  double product_factor;        // of this tile's products, as measured
+  bool stores_columns = false;  // where d is column-major, as in d^T = b^T a^T, too
 };
-constexpr Shape kShapes[] = {{256, 192, 2}, {128, 256, 2}, {256, 128, 2}, {192, 192, 3}, {128, 192, 2}, {192, 128, 3},
-                             {192, 96, 3},  {128, 160, 2}, {128, 224, 2}, {64, 96, 1},   {128, 128, 2}, {64, 256, 1},
-                             {128, 96, 2},  {64, 192, 1},  {128, 64, 2},  {64, 128, 1},  {64, 64, 1},   {64, 32, 1},
-                             {128, 32, 2},  {128, 16, 2},  {64, 16, 1},   {128, 8, 2},   {64, 8, 1},    {256, 16, 2}};
+constexpr Shape kShapes[] = {
+    {256, 192, 2, 0.93},      {128, 256, 2, 0.87},      {256, 128, 2, 0.91},      {192, 192, 3, 0.87},
+    {128, 192, 2, 0.82},      {192, 128, 3, 0.86},      {192, 96, 3, 0.84, true}, {128, 160, 2, 0.89},
+    {128, 128, 2, 0.85},      {64, 256, 1, 1.03},       {128, 96, 2, 1.12},       {64, 192, 1, 1.07},
+    {128, 64, 2, 1.08, true}, {64, 128, 1, 0.99},       {64, 96, 1, 1.59},        {64, 64, 1, 0.79, true},
+    {64, 32, 1, 1.15, true},  {128, 32, 2, 1.07, true}, {128, 16, 2, 1.41, true}, {64, 16, 1, 1.48, true},
+    {128, 8, 2, 1.60, true},  {64, 8, 1, 1.59, true}};
 constexpr int kClusters[][2] = {{1, 1}, {2, 1}, {1, 2}};
 constexpr int kSplits[] = {1, 2, 4, 8};
 
 int cluster_of(const MatmulConfig& c) { return c.cluster_m * c.cluster_n * (c.num_splits > 1 ? c.num_splits : 1); }
 
 int stages_that_fit(MatmulConfig c) {
+  const auto fits = [&c](int stages) {
+    c.stages = stages;
+    return matmul_sm90_layout(c).total_bytes <= kSm90SharedBytes;
+  };
+  // Beside the buffers that store a whole tile, but not at the cost of the loads (256 x 128: 4 stages take 6 to 9 %
+  // less time than 3).
   c.stages = 1;
   const int one = matmul_sm90_layout(c).total_bytes;
   c.stages = 2;
   const int each = std::max(1, matmul_sm90_layout(c).a_bytes + matmul_sm90_layout(c).b_bytes + 16);
-  c.stages = std::clamp(1 + (kSm90SharedBytes - one) / each, 1, c.block_n < 64 ? kMaxNarrowStages : kMaxStages);
-  while (c.stages > 1 && matmul_sm90_layout(c).total_bytes > kSm90SharedBytes) --c.stages;
-  return c.stages;
+  int stages = std::clamp(1 + (kSm90SharedBytes - one) / each, 1, c.block_n < 64 ? kMaxNarrowStages : kMaxStages);
+  while (stages < kMinStages && fits(stages + 1)) ++stages;
+  while (stages > 1 && !fits(stages)) --stages;
+  return stages;
 }
 
 /// Tiles of the whole call, in units of a cluster's joint tile.
@@ -121,40 +147,103 @@ MatmulConfig sm90_fitted(MatmulConfig c) {
 
 int sm90_slots(const MatmulConfig& c, int num_sms) {
   const int cluster = cluster_of(c);
-  // Clusters of 4 and more must fit into a group of 16 or 18 SMs, and leave some of it idle.
-  return std::max(1, (cluster <= 2 ? num_sms : num_sms / 8 * 8) / cluster);
+  // Clusters of 4 and more must fit into a group of SMs, and leave some of it idle: 30 and 15 ran at once on 132 SMs.
+  return std::max(1, (cluster <= 2 ? num_sms : num_sms * 10 / 11) / cluster);
 }
 
-double sm90_cost_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device) {
-  const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
-  const auto tiles = static_cast<double>(tiles_of(p, c));
-  const int cluster = cluster_of(c);
-  const double waves = std::ceil(tiles / sm90_slots(c, device.num_sms));
-  const double steps = std::ceil(std::ceil(static_cast<double>(p.k) / c.block_k) / c.num_splits);
-  const double active = std::min<double>(tiles * cluster, device.num_sms);
+namespace {
+
+double product_factor(const MatmulConfig& c) {
+  for (const Shape& s : kShapes) {
+    if (s.block_m == c.block_m && s.block_n == c.block_n) return s.product_factor;
+  }
+  return 1.0;
+}
+
+/// Clocks of the tensor cores for one block_k of k of a tile.
+double product_clk(const MatmulConfig& c) {
   const int warpgroups = c.block_m / 64;
   double product = warpgroups * 4 * std::max(c.block_n / 2.0, (64.0 + c.block_n) / 4);
   // e4m3: each sum is added to another; two warpgroups hide most of it under each other's products. Not fitted yet.
   if (c.dtype == DType::kE4M3) product += warpgroups * c.block_n / (c.warps > 4 ? 4.0 : 2.0);
+  return product * kProductFactor * product_factor(c);
+}
+
+/// What a cluster of two computes over what its blocks would compute alone.
+double padding(const MatmulProblem& p, const MatmulConfig& c) {
+  const auto covered = [](int size, int block) {
+    return static_cast<double>((std::int64_t{size} + block - 1) / block * block);
+  };
+  return covered(p.m, c.block_m * c.cluster_m) / covered(p.m, c.block_m) * covered(p.n, c.block_n * c.cluster_n) /
+         covered(p.n, c.block_n);
+}
+
+/// Clocks for one block_k of k of a tile while `active` SMs load. p as the kernel sees it.
+double step_clk(const MatmulProblem& p, const MatmulConfig& c, double active, int num_sms) {
   const bool is_b_n_major = c.b_order == MatrixOrder::kRowMajor;
   const double columns = is_b_n_major ? (c.block_n + 63) / 64 * 64 : c.block_n;
-  const double a_factor = p.a_alignment_bytes < 128 ? kMisalignedFactor : 1;
-  const double b_factor = p.b_alignment_bytes < 128             ? kMisalignedFactor
-                          : is_b_n_major && c.block_n % 64 != 0 ? kPanelFactor
-                                                                : 1;
-  const double bytes = 128 * (c.block_m * a_factor / c.cluster_n + columns * b_factor / c.cluster_m);
-  const double rate = std::min(kBytesPerClkSm, kBytesPerClkShare * device.num_sms / active);
-  const double step = std::max({product * kProductFactor, bytes / rate, kLatencyClk / c.stages});
-  double tile = steps * step + kTileClk + kElementClk * c.block_m * c.block_n;
-  double extra_us = kLaunchUs;
-  if (c.num_splits > 1) {
-    tile += kSplitClk + kSplitElementClk * c.block_m * c.block_n;
-    extra_us += kSplitUs;
+  const double a_bytes = c.block_m * alignment_factor(p.a_alignment_bytes, 1.82, 1.52, 1.16) / c.cluster_n;
+  const double b_bytes = columns * alignment_factor(p.b_alignment_bytes, 1.63, 1.31, 1.18) / c.cluster_m *
+                         (is_b_n_major && c.block_n % 64 != 0 ? kPanelFactor : 1);
+  const double bytes = 128 * (a_bytes + b_bytes) * (c.cluster_m * c.cluster_n > 1 ? kMulticastFactor : 1);
+  const double rate = std::min(kBytesPerClkSm, kBytesPerClkShare * num_sms / active);
+  double sum = 0;
+  for (const double clk : {product_clk(c), bytes / rate, kLatencyClk / std::max(c.stages - 1, 1)})
+    sum += std::pow(clk, kStepPower);
+  return std::pow(sum, 1 / kStepPower) * std::pow(padding(p, c), kPaddingPower) + kStepClk;
+}
+
+/// Clocks of a tile beside its products.
+double tile_clk(const MatmulConfig& c) {
+  const double elements = static_cast<double>(c.block_m) * c.block_n;
+  const double clk = kTileClk + kRowClk * c.block_m + kElementClk * elements;
+  if (c.num_splits > 1) return clk + kSplitClk + kSplitPartClk * c.num_splits + kSplitElementClk * elements;
+  return matmul_sm90_stores_by_tma(c) ? clk : clk + kDirectElementClk * elements;
+}
+
+double cost_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device, bool shares) {
+  const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
+  const auto tiles = static_cast<double>(tiles_of(p, c));
+  const int cluster = cluster_of(c), slots = sm90_slots(c, device.num_sms);
+  const double steps = std::ceil(std::ceil(static_cast<double>(p.k) / c.block_k) / c.num_splits);
+  const double full_waves = std::floor(tiles / slots), rest = tiles - full_waves * slots;
+  const double wave_steps_clk = steps * step_clk(p, c, device.num_sms, device.num_sms);
+  double clk = kFirstClk + full_waves * (wave_steps_clk + tile_clk(c));
+  if (shares) {
+    const double elements = static_cast<double>(c.block_m) * c.block_n;
+    clk += rest / slots * wave_steps_clk + tile_clk(c) + kShareClk + kShareElementClk * elements;
+  } else if (rest > 0) {
+    clk += steps * step_clk(p, c, std::min<double>(rest * cluster, device.num_sms), device.num_sms) + tile_clk(c);
   }
-  if (c.cluster_m * c.cluster_n > 1) extra_us += kClusterUs;
   // Neither hides the other completely: between equals, less work in the SMs still wins.
-  const double sms_us = waves * tile / kClkPerUs, memory_us = matmul_bytes(problem) / kMemoryBytesPerUs;
-  return extra_us + std::pow(std::pow(sms_us, 4) + std::pow(memory_us, 4), 0.25);
+  const double sms_us = clk / kClkPerUs, memory_us = matmul_bytes(problem) / kMemoryBytesPerUs;
+  const double us = std::pow(std::pow(sms_us, kMemoryPower) + std::pow(memory_us, kMemoryPower), 1 / kMemoryPower);
+  const bool is_cluster = c.cluster_m * c.cluster_n > 1;
+  return (kLaunchUs + (is_cluster ? kClusterUs : 0) + us) * (is_cluster ? kClusterFactor : 1) *
+         (c.num_splits > 1 ? kSplitFactor : 1) * (c.swaps_ab ? kSwapFactor : 1);
+}
+
+}  // namespace
+
+int sm90_shared_tiles(const MatmulConfig& c, std::int64_t tiles, int k, int slots) {
+  const std::int64_t rest = tiles % slots, steps = (std::int64_t{k} + c.block_k - 1) / c.block_k;
+  // Fewer than half a wave would be parts of many blocks each: another wave is shared with them.
+  const std::int64_t shared = rest == 0 ? 0 : 2 * rest >= slots ? rest : rest + slots;
+  // With 256 x 192 and 192 x 192 it took 25 and 12 us: too many of a thread's registers hold sums.
+  const int sums = c.block_m / 16 / c.warps * c.block_n / 2;
+  const bool is_possible =
+      c.num_splits == 1 && tiles > slots && shared * steps <= INT32_MAX && sums <= (c.warps > 8 ? 64 : 128);
+  return is_possible ? static_cast<int>(shared) : 0;
+}
+
+bool sm90_shares_tiles(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device) {
+  const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
+  return sm90_shared_tiles(c, tiles_of(p, c), p.k, sm90_slots(c, device.num_sms)) > 0 &&
+         cost_us(problem, c, device, true) < cost_us(problem, c, device, false);
+}
+
+double sm90_cost_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device) {
+  return cost_us(problem, c, device, sm90_shares_tiles(problem, c, device));
 }
 
 std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const DeviceInfo& device) {
@@ -169,6 +258,8 @@ std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const De
     for (const Shape& s : kShapes) {
       // Narrow tiles serve narrow products: elsewhere most of the tensor core would idle.
       if (s.block_n < 64 && columns > 4 * s.block_n && !(s.block_n == 32 && rows <= 512 && columns <= 512)) continue;
+      // Column by column, by the threads: measured for few columns only.
+      if (base.d_order == MatrixOrder::kColumnMajor && !(s.stores_columns && columns <= 256)) continue;
       const bool is_large = static_cast<double>(problem.m) * problem.n * problem.batch >= kLargeOutput;
       if (is_large && columns > 64 && s.block_m * s.block_n < 128 * 128) continue;
       for (const auto& [cluster_m, cluster_n] : kClusters) {
@@ -179,7 +270,8 @@ std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const De
           c.cluster_m = cluster_m, c.cluster_n = cluster_n, c.num_splits = splits;
           c = sm90_fitted(c);
           if (!sm90_illegal(c).empty() || splits > std::max(1, problem.k / 128)) continue;
-          c.is_persistent = tiles_of(swaps ? transposed(problem) : problem, c) > sm90_slots(c, device.num_sms);
+          const MatmulProblem p = swaps ? transposed(problem) : problem;
+          c.is_persistent = tiles_of(p, c) > sm90_slots(c, device.num_sms);
           all.push_back({c, sm90_cost_us(problem, c, device)});
         }
       }
@@ -187,8 +279,12 @@ std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const De
   }
   std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.cost < b.cost; });
   std::vector<MatmulConfig> best;
+  const auto has_blocks_of = [&best](const MatmulConfig& c) {
+    return std::any_of(best.begin(), best.end(),
+                       [&c](const MatmulConfig& b) { return b.block_m == c.block_m && b.block_n == c.block_n; });
+  };
   for (const Candidate& c : all) {
-    if (best.size() < kMaxCandidates) best.push_back(c.config);
+    if (best.size() < kBestCandidates || !has_blocks_of(c.config)) best.push_back(c.config);
   }
   return best;
 }

@@ -138,6 +138,55 @@ TEST(MatmulOnGpu, many_tiles_per_block_take_turns) {
   }
 }
 
+/// Runs twice: what the first call leaves in the workspace must not be taken for the second's.
+void run_shared_tiles(const Kind& kind, int tiles, int cluster_m) {
+  MatmulData data(product(kind, 64 * tiles - 24, 128, 4872 * 2 / size_bytes(kind.dtype)));
+  const ExpectedMatmul expected = expect(data, 64);
+  data.options.kernel = "matmul_sm90";
+  MatmulTile& tile = data.options.tile;
+  tile.block_m = 64, tile.block_n = 128, tile.block_k = 128 / size_bytes(kind.dtype);
+  tile.cluster_m = cluster_m, tile.cluster_n = 1;
+  tile.num_splits = 1;
+  tile.persistent = true;
+  for (int i = 0; i < 2; ++i) {
+    data.reset();
+    DeviceMatmul on_gpu(data);
+    const std::string plan = matmul_explain(gpu().runtime, on_gpu.tensors(), data.options);
+    EXPECT_NE(plan.find("last tiles shared"), std::string::npos) << plan;
+    matmul(gpu().runtime, on_gpu.tensors(), data.options);
+    on_gpu.fetch();
+    EXPECT_EQ(judge(data, expected), "") << tiles << " tiles, cluster " << cluster_m << ", run " << i;
+  }
+}
+
+TEST(MatmulOnGpu, blocks_share_the_tiles_of_the_last_wave) {
+  if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
+  const int slots = gpu().info().num_sms;
+  for (const Kind& kind : {Kind{DType::kBF16}, Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerBlock}}) {
+    // One tile more than a wave (then almost two waves are shared), half a wave more.
+    for (const int tiles : {slots + 1, slots + slots / 2}) run_shared_tiles(kind, tiles, 1);
+    run_shared_tiles(kind, slots + 2, 2);
+  }
+}
+
+TEST(MatmulOnGpu, a_search_is_timed_by_the_clock_of_the_gpu) {
+  MatmulData data(product({DType::kF16}, 256, 256, 256));
+  data.options.kernel = "matmul_sm80";
+  DeviceMatmul shape(data);
+  std::vector<MatmulTile> tiles = matmul_candidates(gpu().runtime, shape.tensors(), data.options);
+  tiles.resize(2);
+  tiles[1].block_k = 1 << 20;
+  const auto timings = matmul_time(gpu().runtime, shape.tensors(), data.options, tiles, 0.001);
+  ASSERT_EQ(timings.size(), 2u);
+  EXPECT_GT(timings[0].seconds, 0.0) << timings[0].failure;
+  EXPECT_EQ(timings[1].seconds, 0.0);
+  EXPECT_NE(timings[1].failure, "");
+  // A call from the host takes longer than such a product on a GPU that has an H200's clock; emulated ones have none.
+  if (gpu().info().has_wgmma && !gpu().is_emulated()) {
+    EXPECT_LT(timings[0].seconds, 30e-6);
+  }
+}
+
 TEST(MatmulOnGpu, an_illegal_tile_is_refused_with_its_limit) {
   MatmulData data(product({DType::kBF16}, 256, 256, 256));
   DeviceMatmul on_gpu(data);
