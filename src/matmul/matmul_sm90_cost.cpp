@@ -87,11 +87,12 @@ std::int64_t tiles_of(const MatmulProblem& p, const MatmulConfig& c) {
 }
 
 /// Registers of a thread for sums that leave room for the rest. e4m3 has two sets of them, and half as many numbers
-/// again where every column has scales of its own.
+/// again where every column has scales of its own; joining parts of k takes some too.
 int max_sums(const MatmulConfig& c, int groups) {
-  const int all = groups == 3 ? 96 : 192;
+  const bool is_split = c.num_splits > 1;
+  const int all = groups == 3 ? 96 : is_split && c.dtype != DType::kE4M3 ? 128 : 192;
   const bool has_column_scales = c.scale == ScaleKind::kPerBlock && c.b_scale_lines == 1;
-  const int share = !has_column_scales ? 2 : c.num_splits > 1 ? 4 : 3;
+  const int share = 2 + (has_column_scales ? 1 : 0) + (is_split ? 1 : 0);
   return c.dtype == DType::kE4M3 ? all / share : all;
 }
 
@@ -229,10 +230,12 @@ int sm90_shared_tiles(const MatmulConfig& c, std::int64_t tiles, int k, int slot
   const std::int64_t rest = tiles % slots, steps = (std::int64_t{k} + c.block_k - 1) / c.block_k;
   // Fewer than half a wave would be parts of many blocks each: another wave is shared with them.
   const std::int64_t shared = rest == 0 ? 0 : 2 * rest >= slots ? rest : rest + slots;
-  // With 256 x 192 and 192 x 192 it took 25 and 12 us: too many of a thread's registers hold sums.
+  // Beyond these limits registers spill, and sharing took 25 us with 256 x 192, 12 us with 192 x 192.
   const int sums = c.block_m / 16 / c.warps * c.block_n / 2;
-  const bool is_possible =
-      c.num_splits == 1 && tiles > slots && shared * steps <= INT32_MAX && sums <= (c.warps > 8 ? 64 : 128);
+  const bool is_possible = c.num_splits == 1 && tiles > slots && shared * steps <= INT32_MAX &&
+                           sums <= (c.warps == 8   ? 128
+                                    : c.warps == 4 ? 96
+                                                   : 64);
   return is_possible ? static_cast<int>(shared) : 0;
 }
 
