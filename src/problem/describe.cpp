@@ -40,7 +40,7 @@ void check_main_tensor(const Named& n, const TensorView& q, Layout layout, bool 
         t.dtype == DType::kE4M3 ? ": fp8 is for operands of matrix products; convert it" : "");
   check(t.dtype == q.dtype, kBad, n.name, "{} has dtype {} but q has {}; convert one of them", n.name, name_of(t.dtype),
         name_of(q.dtype));
-  check(t.device == q.device, kBad, n.name, "{} is on another device than q; move it there", n.name);
+  check_device(n, {"q", &q});
   const int last = t.ndim - 1;
   check(t.shape[last] <= 1 || t.strides[last] == 1, kBad, n.name,
         "{} has stride {} in its last dimension, must be 1; make a contiguous copy", n.name, t.strides[last]);
@@ -53,7 +53,7 @@ void check_vector(const Named& n, const TensorView& q, std::int64_t size, const 
         size, meaning);
   check(t.dtype == DType::kI32, kBad, n.name, "{} has dtype {}, must be int32", n.name, name_of(t.dtype));
   check(t.shape[0] <= 1 || t.strides[0] == 1, kBad, n.name, "{} must be contiguous; make a copy", n.name);
-  check(t.device == q.device, kBad, n.name, "{} is on another device than q; move it there", n.name);
+  check_device(n, {"q", &q});
   check(!require_data || t.data || size == 0, kBad, n.name, "{} has null data", n.name);
   check(reinterpret_cast<std::uintptr_t>(t.data) % sizeof(std::int32_t) == 0, kBad, n.name,
         "{} starts at an address that is no multiple of 4 bytes; copy it to aligned memory", n.name);
@@ -192,7 +192,7 @@ void describe_lse(AttentionProblem& p, const AttentionTensors& t, bool require_d
   p.wants_lse = true;
   check_extent({"lse", &t.lse});
   check(t.lse.dtype == DType::kF32, kBad, "lse", "lse has dtype {}, must be fp32", name_of(t.lse.dtype));
-  check(t.lse.device == t.q.device, kBad, "lse", "lse is on another device than q; move it there");
+  check_device({"lse", &t.lse}, {"q", &t.q});
   const bool fits = p.is_packed_q ? t.lse.ndim == 2 && t.lse.shape[0] == p.num_heads_q && t.lse.shape[1] == p.total_q
                                   : t.lse.ndim == 3 && t.lse.shape[0] == p.batch && t.lse.shape[1] == p.num_heads_q &&
                                         t.lse.shape[2] == p.seqlen_q;

@@ -31,7 +31,7 @@ void check_operand(const Named& n, const TensorView& a, const char* dims, bool r
   check(is_element(t.dtype) || (may_be_fp8 && t.dtype == DType::kE4M3), kBad, n.name,
         "{} has dtype {}, must be fp32, fp16{} bf16{}", n.name, name_of(t.dtype), may_be_fp8 ? "," : " or",
         may_be_fp8 ? " or e4m3" : "");
-  check(t.device == a.device, kBad, n.name, "{} is on another device than a; move it there", n.name);
+  check_device(n, {"a", &a});
   check_data(n, require_data);
 }
 
@@ -76,7 +76,7 @@ void check_bias(const MatmulTensors& t, bool require_data) {
         "bias has shape {}, must be ({},): one number per column of d {}", shape_text(t.bias), cols_of(t.d),
         shape_text(t.d));
   check(is_element(t.bias.dtype), kBad, "bias", "bias has dtype {}, must be fp32, fp16 or bf16", name_of(t.bias.dtype));
-  check(t.bias.device == t.a.device, kBad, "bias", "bias is on another device than a; move it there");
+  check_device(n, {"a", &t.a});
   check_data(n, require_data);
 }
 
@@ -104,7 +104,7 @@ ScaleKind check_scales(const MatmulTensors& t, bool require_data) {
     check_extent(n);
     check(n.tensor->dtype == DType::kF32, kBad, n.name, "{} has dtype {}, must be fp32", n.name,
           name_of(n.tensor->dtype));
-    check(n.tensor->device == t.a.device, kBad, n.name, "{} is on another device than a; move it there", n.name);
+    check_device(n, {"a", &t.a});
     check_data(n, require_data);
     per_block |= !has_one_number(*n.tensor);
   }

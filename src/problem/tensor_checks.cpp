@@ -23,6 +23,18 @@ std::string to_string(const ShapeText& text) {
   return fmt::format("({})", fmt::join(shape, ", "));
 }
 
+void check_device(const Named& tensor, const Named& with) {
+  const Device& own = tensor.tensor->device;
+  const Device& wanted = with.tensor->device;
+  if (own == wanted) [[likely]]
+    return;
+  const auto text = [](const Device& d) {
+    return d.kind == DeviceKind::kCPU ? std::string("cpu") : fmt::format("cuda:{}", d.index);
+  };
+  fail(ErrorCode::kInvalidArgument, tensor.name, "{} is on another device ({}) than {} ({}); move it there",
+       tensor.name, text(own), with.name, text(wanted));
+}
+
 std::int64_t extent_bytes(const TensorView& t) {
   if (t.ndim == 0) return 0;
   std::int64_t last = 0;

@@ -30,6 +30,9 @@ std::string to_string(const ShapeText& text);  // "(4, 128)"
 /// non-negative and the extent must fit (check_extent has checked both).
 std::int64_t extent_bytes(const TensorView& tensor);
 
+/// tensor and the named one that it goes with are on one device.
+void check_device(const Named& tensor, const Named& with);
+
 /// Shape and strides describe memory that can exist: no negative number, no overflow in bytes.
 void check_extent(const Named& tensor);
 
