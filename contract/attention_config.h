@@ -30,6 +30,7 @@ struct AttentionConfig {
   // attention_forward_sm90 only; its warps are those of the consumers and four that load
   int q_stages = 0;          // buffers of q: with two, the next tile's q is there when its first product is issued
   bool takes_turns = false;  // warpgroups issue their products in turn
+  bool copies_o = false;     // o leaves by the copy engine, through shared memory of its own
   friend constexpr bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 
@@ -45,13 +46,14 @@ inline constexpr int kPanelColumns = 64;
 
 constexpr int panels_of(int columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
 
-inline constexpr int kForwardSm90BarrierBytes = 256;
+inline constexpr int kForwardSm90BarrierBytes = 384;
 inline constexpr int kForwardSm90TileBytes = 384;
 
-/// Shared memory of attention_forward_sm90: q, the stages of k, those of v; barriers; tiles.
+/// Shared memory of attention_forward_sm90: q, the stages of k, those of v; o; barriers; tiles.
 constexpr int forward_sm90_shared_bytes(const AttentionConfig& c) {
   const int panels = c.q_stages * c.block_q * panels_of(c.head_dim_qk) +
-                     c.stages * c.block_k * (panels_of(c.head_dim_qk) + panels_of(c.head_dim_v));
+                     c.stages * c.block_k * (panels_of(c.head_dim_qk) + panels_of(c.head_dim_v)) +
+                     (c.copies_o ? c.block_q * panels_of(c.head_dim_v) : 0);
   return panels * 2 * kPanelColumns + kForwardSm90BarrierBytes + kForwardSm90TileBytes;
 }
 

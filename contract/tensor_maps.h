@@ -3,6 +3,8 @@
 // their address on, so it must take them as const __grid_constant__.
 #pragma once
 
+#include "contract/tile_divisors.h"
+
 namespace fovea {
 
 struct alignas(128) TensorMap {
@@ -14,9 +16,13 @@ struct alignas(128) TensorMap {
 /// 128 bytes. Columns past head_dim and rows past the tensor arrive as zeros.
 struct ForwardSm90Args {
   TensorMap q, k, v;
+  TensorMap o;  // as q, but 16 rows at a time; read only if the config says that o is copied
   /// Two counters, zero before and after every launch: tiles that blocks have taken beyond their first, and blocks that
   /// found no more. Null where every block has one tile.
   unsigned* tiles_taken = nullptr;
+  unsigned num_tiles = 0;  // of all splits
+  int tile_rows = 0;       // packed ones are whole queries
+  TileDivisors divisors;
 };
 
 }  // namespace fovea

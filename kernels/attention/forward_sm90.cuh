@@ -19,6 +19,7 @@
 #include "kernels/block/row_by_row.cuh"
 #include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/shared_address.cuh"
+#include "kernels/ptx/stmatrix.cuh"
 #include "kernels/ptx/warpgroup.cuh"
 #include "kernels/ptx/wgmma_registers.cuh"
 #include "kernels/tile/convert.cuh"
@@ -36,6 +37,12 @@ struct UseSm90 {
   static constexpr int kValueTiles = config.head_dim_v / 8;
   static constexpr int kTurnBarrier = 1;   // and the next ones, one per warpgroup
   static constexpr int kCleanBarrier = 4;  // the same
+  // Where rows see different keys, a warpgroup leaves out blocks of keys that none of its rows sees, and, of narrow
+  // heads, the exponentials of half a block. Without turns the warpgroups exchange their rows from tile to tile, so
+  // that each has as many keys; with turns that is slower.
+  static constexpr bool kLeavesOut = config.mask != MaskKind::kNone;
+  static constexpr bool kHalves = kLeavesOut && config.block_k == 128 && config.head_dim_v <= 64;
+  static constexpr bool kRotates = kLeavesOut && !config.takes_turns;
   using ProductQk = Wgmma<config.block_k, config.dtype>;
   using ProductPv = Wgmma<config.head_dim_v, config.dtype>;
 
@@ -49,6 +56,8 @@ struct UseSm90 {
   float s[1][kKeyTiles][4];
   float o[1][kValueTiles][4];
   unsigned p[config.block_k / 4];
+  int part;              // of the tile, 64 rows
+  bool is_half = false;  // of the tile's first block, this part sees only the first half
   OnlineSoftmax<1> softmax;
   KeyInterval seen[2];  // by this thread's two rows, whether they exist or not
   KeyInterval every;    // by every row of the warpgroup
@@ -57,10 +66,12 @@ struct UseSm90 {
       : shared(shared),
         args(shared.args),
         warpgroup(warpgroup),
+        part(warpgroup),
         // With softcap the scores arrive scaled. The smallest scale is positive, so that -inf * scale stays -inf.
         scale_log2(config.has_softcap ? 1.0f : fmaxf(fabsf(shared.args.softmax_scale) * kLog2E, 1.2e-38f)) {}
 
-  __device__ int row(int r) const { return 64 * warpgroup + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4 + 8 * r; }
+  __device__ int row(int r) const { return 64 * part + threadIdx.x / 32 % 4 * 16 + threadIdx.x % 32 / 4 + 8 * r; }
+  __device__ int row_of_warp() const { return 64 * part + threadIdx.x / 32 % 4 * 16; }
   __device__ auto v_at() const { return k_at.previous(); }
   __device__ auto flat_s() -> float (&)[config.block_k / 2] {
     return reinterpret_cast<float(&)[config.block_k / 2]>(s);
@@ -71,9 +82,9 @@ struct UseSm90 {
 
   // ---- products; nothing may touch their registers until they have been waited for
 
-  __device__ void start_qk() {
+  __device__ void start_qk(int part) {
     wgmma_fence();
-    const Descriptor q = QueryPanels::by_rows(shared.query(q_at.slot()) + warpgroup * 64 * 128);
+    const Descriptor q = QueryPanels::by_rows(shared.query(q_at.slot()) + part * 64 * 128);
     const Descriptor k = KeyPanels::by_rows(shared.key(k_at.slot()));
     ProductQk::product(flat_s(), q, k);
 #pragma unroll
@@ -100,19 +111,20 @@ struct UseSm90 {
   // ---- scores
 
   __device__ void see(const Work& work) {
-    const int begin = work.query(64 * warpgroup);
-    const int end = min_of(work.query(64 * warpgroup + 63) + 1, work.sequence.seqlen_q);
+    const int begin = work.query(64 * part);
+    const int end = min_of(work.query(64 * part + 63) + 1, work.sequence.seqlen_q);
     every = begin < end ? tile_full_keys<config.mask>(work.mask, begin, end) : KeyInterval{0, kMaxSeqlen};
 #pragma unroll
     for (int r = 0; r < 2; ++r) seen[r] = visible_keys<config.mask>(work.mask, work.query(row(r)));
   }
+  template <int tiles>
   __device__ void mask_scores(int key_first) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const int offset = key_first + 2 * (threadIdx.x % 4) - seen[r].begin;
       const unsigned size = seen[r].size();
 #pragma unroll
-      for (int n = 0; n < kKeyTiles; ++n) {
+      for (int n = 0; n < tiles; ++n) {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           if (static_cast<unsigned>(offset + 8 * n + e) >= size) s[0][n][2 * r + e] = -__int_as_float(0x7f800000);
@@ -121,28 +133,31 @@ struct UseSm90 {
     }
   }
   /// softcap * tanh(scale * s / softcap), times log2(e); tanh from one exponential, exact to 1e-7 of softcap.
+  template <int tiles>
   __device__ void cap_scores() {
     const float inner = 2.0f * kLog2E * args.softmax_scale / args.softcap;
     const float outer = args.softcap * kLog2E;
 #pragma unroll
-    for (int i = 0; i < config.block_k / 2; ++i) {
+    for (int i = 0; i < 4 * tiles; ++i) {
       flat_s()[i] = outer - 2.0f * outer * rcp_approx(1.0f + ex2_approx(flat_s()[i] * inner));
     }
   }
   /// What a block's scores need before the softmax. The row maximum is taken before scaling: a negative scale turns
-  /// signs.
+  /// signs. tiles: of 8 keys, that have scores.
+  template <int tiles = kKeyTiles>
   __device__ void edit_scores(int key_first) {
     if constexpr (config.has_softcap) {
-      cap_scores();
+      cap_scores<tiles>();
     } else if (args.softmax_scale < 0.0f) {
 #pragma unroll
-      for (int i = 0; i < config.block_k / 2; ++i) flat_s()[i] = -flat_s()[i];
+      for (int i = 0; i < 4 * tiles; ++i) flat_s()[i] = -flat_s()[i];
     }
-    if (!every.contains(key_first, key_first + config.block_k)) mask_scores(key_first);
+    if (!every.contains(key_first, key_first + 8 * tiles)) mask_scores<tiles>(key_first);
   }
+  template <int tiles = kKeyTiles>
   __device__ void pack_weights() {
 #pragma unroll
-    for (int i = 0; i < config.block_k / 4; ++i) p[i] = pack<config.dtype>(flat_s()[2 * i], flat_s()[2 * i + 1]);
+    for (int i = 0; i < 2 * tiles; ++i) p[i] = pack<config.dtype>(flat_s()[2 * i], flat_s()[2 * i + 1]);
   }
 
   // ---- the loop over keys
@@ -152,19 +167,34 @@ struct UseSm90 {
     softmax.reset();
 #pragma unroll
     for (int i = 0; i < config.head_dim_v / 2; ++i) flat_o()[i] = 0.0f;
-    edit_scores(key_first);
+    if constexpr (kHalves) {
+      if (is_half) {
+        first_weights<kKeyTiles / 2>(key_first);
+      } else {
+        first_weights<kKeyTiles>(key_first);
+      }
+    } else {
+      first_weights<kKeyTiles>(key_first);
+    }
+  }
+  template <int tiles>
+  __device__ void first_weights(int key_first) {
+    auto& scores = reinterpret_cast<float(&)[1][tiles][4]>(s);
+    edit_scores<tiles>(key_first);
     float largest[1][2], factor[1][2];
-    softmax.outgrown(s, scale_log2, largest);
+    softmax.outgrown(scores, scale_log2, largest);
     softmax.raise(largest, scale_log2, factor);
-    softmax.weigh(s, scale_log2);
-    pack_weights();
+    softmax.weigh(scores, scale_log2);
+    pack_weights<tiles>();
+#pragma unroll
+    for (int i = 2 * tiles; i < config.block_k / 4; ++i) p[i] = 0;
   }
 
   /// The keys from key_first on; is_last: of the tile.
   __device__ void step(int key_first, bool is_last) {
     shared.keys().wait_full(k_at);
     wait_turn();
-    start_qk();
+    start_qk(part);
     shared.values().wait_full(v_at());
     start_pv();
     pass_turn();
@@ -205,17 +235,38 @@ struct UseSm90 {
     q_at.advance();
   }
 
+  /// Leaves out what 64 rows of a tile do not see at its end, but for one block; returns the first key of the block
+  /// that is left, and sees to is_half.
+  __device__ int first_block(const Work& work, int part) {
+    int key = LoadSm90<config>::last_block(work);
+    if constexpr (kLeavesOut) {
+      const int end = visible_keys<config.mask>(work.mask, work.query(64 * part + 63)).end;
+      for (; key >= end && key > work.keys.begin; key -= config.block_k) {
+        shared.keys().wait_full(k_at);  // before that, the release would count for what was there
+        shared.keys().release(k_at);
+        shared.values().wait_full(k_at);
+        shared.values().release(k_at);
+        k_at.advance();
+        wait_turn();
+        pass_turn();
+      }
+      is_half = key + config.block_k / 2 >= end;
+    }
+    return key;
+  }
+
   __device__ void run() {
     const Work* work = shared.wait_work(work_at);
     if (!work) return;
     if (config.takes_turns && warpgroup == Shared::kWarpgroups - 1) bar_arrive(kTurnBarrier, 256);
+    int begin = work->keys.begin, key = first_block(*work, part), next_part = part;
     shared.queries().wait_full(q_at);
     shared.keys().wait_full(k_at);
-    start_qk();
+    start_qk(part);
     wgmma_wait_group<0>();
     after_wait(flat_s());
-    int begin = work->keys.begin, key = LoadSm90<config>::last_block(*work);
     while (work) {
+      part = next_part;
       shared.keys().release(k_at);
       k_at.advance();
       if (key == begin) release_query();
@@ -228,28 +279,44 @@ struct UseSm90 {
       const RingPlace<Shared::kWorks> done = work_at;
       work_at.advance();
       const Work* next = shared.wait_work(work_at);
-      if (next) {
-        begin = next->keys.begin;
-        key = LoadSm90<config>::last_block(*next);
-        shared.queries().wait_full(q_at);
-        shared.keys().wait_full(k_at);
-      }
+      const auto begin_next = [&] {
+        if (next) {
+          begin = next->keys.begin;
+          key = first_block(*next, next_part);
+          shared.queries().wait_full(q_at);
+          shared.keys().wait_full(k_at);
+        }
+      };
+      if constexpr (!kLeavesOut) begin_next();
       shared.values().wait_full(v_at());
       wait_turn();
       start_pv();
-      start_qk();  // of the next tile; after the last one of whatever is there, unused
+      if constexpr (!kLeavesOut) start_qk(part);  // of the next tile
       pass_turn();
-      wgmma_wait_group<1>();
+      wgmma_wait_group<kLeavesOut ? 0 : 1>();
       after_wait(flat_o());
       shared.values().release(v_at());
-      const bool is_finite = all_finite();
-      store(*work);
+      if constexpr (kLeavesOut) {
+        if (kRotates) next_part = part + 1 == Shared::kWarpgroups ? 0 : part + 1;
+        begin_next();
+        start_qk(next_part);  // after the last tile of whatever is there, unused
+      }
+      const bool is_finite = !__any_sync(kWholeWarp, !all_finite());
+      normalize(*work);
+      if constexpr (config.copies_o) {
+        if (is_finite) copy_out(*work);
+      } else {
+        store(*work);
+      }
       wgmma_wait_group<0>();
       after_wait(flat_s());
-      if (__any_sync(kWholeWarp, !is_finite)) RowByRow<config>{args, *work}.store(row(0) - threadIdx.x % 32 / 4);
+      // A first row that is plainly the same in every lane: else the compiler takes lanes to have parted, and computes
+      // descriptors, places and bounds per lane in the loop over keys (100 of 790 instructions, 10 % of the time).
+      if (!is_finite) RowByRow<config>{args, *work}.store(__shfl_sync(kWholeWarp, row_of_warp(), 0));
       shared.works().release(done);
       work = next;
     }
+    if (config.copies_o && threadIdx.x % 32 == 0) cp_async_bulk_wait_group_read<0>();
   }
 
   // ---- o
@@ -301,8 +368,33 @@ struct UseSm90 {
     (high ? word[1] : word[3]) = d;
   }
 
+  /// The warp's 16 rows through shared memory, which the copy engine reads while the next tile goes on. Rows past the
+  /// tensor are left out by it.
+  __device__ void copy_out(const Work& work) const {
+    const int lane = threadIdx.x % 32;
+    const unsigned to = shared.output(warpgroup * 4 + threadIdx.x / 32 % 4);
+    if (lane == 0) cp_async_bulk_wait_group_read<0>();  // of the tile before
+    __syncwarp();
+    const unsigned row = to + (lane % 16) * 128;
+    const unsigned chunk = ((lane / 16) ^ (lane % 8)) * 16;  // two chunks of 8 columns at a time
+#pragma unroll
+    for (int n = 0; n < kValueTiles; n += 2) {
+      stmatrix_x4(row + n / 8 * 2048 + (chunk ^ (n % 8 * 16)), packed_pair(n, 0), packed_pair(n, 1),
+                  packed_pair(n + 1, 0), packed_pair(n + 1, 1));
+    }
+    fence_proxy_async();
+    __syncwarp();
+    if (lane != 0) return;
+#pragma unroll
+    for (int panel = 0; panel < Shared::kValuePanels; ++panel) {
+      cp_async_bulk_tensor_5d_store(shared.more.o, to + panel * 2048,
+                                    {panel * kPanelColumns, 0, work.query(row_of_warp()),
+                                     config.packs_heads ? work.head_kv : work.head, work.batch});
+    }
+    cp_async_bulk_commit_group();
+  }
+
   __device__ void store(const Work& work) {
-    normalize(work);
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const bool exists = row(r) < work.rows;
@@ -346,6 +438,7 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
     prefetch_tensormap(more.q);
     prefetch_tensormap(more.k);
     prefetch_tensormap(more.v);
+    if (config.copies_o) prefetch_tensormap(more.o);
   }
   if (threadIdx.x == 0) {
     constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
@@ -353,6 +446,7 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
     shared.keys().init(kUsers);
     shared.values().init(kUsers);
     shared.works().init(kUsers + 3);  // and the threads that load
+    mbarrier_init(shared.next_wanted(), 1);
     fence_mbarrier_init();
   }
   __syncthreads();

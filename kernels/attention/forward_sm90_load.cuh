@@ -22,18 +22,20 @@ struct SharedSm90 {
   static constexpr int kQueryBytes = config.block_q * kQueryPanels * 128;
   static constexpr int kKeyBytes = config.block_k * kQueryPanels * 128;
   static constexpr int kValueBytes = config.block_k * kValuePanels * 128;
-  static constexpr int kBarriers = config.q_stages * kQueryBytes + config.stages * (kKeyBytes + kValueBytes);
+  static constexpr int kOutput = config.q_stages * kQueryBytes + config.stages * (kKeyBytes + kValueBytes);
+  static constexpr int kOutputBytes = config.copies_o ? 16 * kValuePanels * 128 : 0;  // of a warp
+  static constexpr int kBarriers = kOutput + 4 * kWarpgroups * kOutputBytes;
   static_assert(config.block_q == 64 * kWarpgroups, "a warpgroup owns 64 rows");
   static_assert(config.block_k % 16 == 0 && config.head_dim_qk % 16 == 0 && config.head_dim_v % 16 == 0,
                 "products take 16 of each");
-  static_assert(16 * (config.q_stages + 2 * config.stages + 4) <= kForwardSm90BarrierBytes, "barriers fit");
+  static_assert(16 * (config.q_stages + 2 * config.stages + 4) + 8 <= kForwardSm90BarrierBytes, "barriers fit");
   static_assert(4 * sizeof(Work) <= kForwardSm90TileBytes, "tiles fit");
   using QueryRing = Ring<config.q_stages>;
   using KeyRing = Ring<config.stages>;
 
   static constexpr int kWorks = 4;        // the tile in use and those known ahead
-  static constexpr int kShortBlocks = 4;  // of keys: only ahead of tiles as short are three taken, else one, lest other
-                                          // blocks lack them at the end
+  static constexpr int kShortBlocks = 4;  // of keys: ahead of tiles as short three are taken. Else the next one, when
+  static constexpr int kEarlyBlocks = 2;  // so few blocks of keys of a tile are left to load, lest others lack it
   using WorkRing = Ring<kWorks>;
 
   const AttentionArgs& args;
@@ -43,22 +45,18 @@ struct SharedSm90 {
   __device__ unsigned query(int slot) const { return base + slot * kQueryBytes; }
   __device__ unsigned key(int slot) const { return base + config.q_stages * kQueryBytes + slot * kKeyBytes; }
   __device__ unsigned value(int slot) const { return key(config.stages) + slot * kValueBytes; }
+  /// The 16 rows of o of a using warp.
+  __device__ unsigned output(int warp) const { return base + kOutput + warp * kOutputBytes; }
   __device__ QueryRing queries() const { return {base + kBarriers}; }
   __device__ KeyRing keys() const { return {base + kBarriers + 16 * config.q_stages}; }
   __device__ KeyRing values() const { return {base + kBarriers + 16 * (config.q_stages + config.stages)}; }
   __device__ WorkRing works() const { return {base + kBarriers + 16 * (config.q_stages + 2 * config.stages)}; }
+  /// One phase per tile: when it is time for the next one.
+  __device__ unsigned next_wanted() const { return works().barriers + 16 * kWorks; }
   __device__ Work& work(int slot) const {
     return static_cast<Work*>(__cvta_shared_to_generic(base + kBarriers + kForwardSm90BarrierBytes))[slot];
   }
 
-  __device__ int group() const { return config.packs_heads ? args.num_heads_q / args.num_heads_kv : 1; }
-  /// Rows of a tile; packed ones are whole queries.
-  __device__ int tile_rows() const { return config.block_q / group() * group(); }
-  __device__ unsigned num_tiles() const {
-    const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
-    const unsigned splits = config.is_split ? args.split.num_splits : 1;
-    return ceil_div(args.query.seqlen * group(), tile_rows()) * splits * heads * args.batch;
-  }
   /// Waits for the block's next tile, which has rows and keys and stays until it is released; null after the last.
   __device__ const Work* wait_work(const RingPlace<kWorks>& at) const {
     works().wait_full(at);
@@ -82,7 +80,7 @@ struct LoadSm90 {
   __device__ void load_query(const Work& work, const RingPlace<config.q_stages>& at) const {
     const auto ring = shared.queries();
     ring.wait_empty(at);
-    mbarrier_arrive_expect_tx(ring.full(at.slot()), shared.tile_rows() * Shared::kQueryPanels * 128);
+    mbarrier_arrive_expect_tx(ring.full(at.slot()), more.tile_rows * Shared::kQueryPanels * 128);
 #pragma unroll
     for (int panel = 0; panel < Shared::kQueryPanels; ++panel) {
       cp_async_bulk_tensor_5d(
@@ -108,14 +106,12 @@ struct LoadSm90 {
   /// One warp: what the others shall do next. It writes rows that see no key itself.
   __device__ void find_work() const {
     RingPlace<Shared::kWorks> at;
-    const unsigned tiles = shared.num_tiles();
-    const int rows = shared.tile_rows();
     const bool is_long = shared.args.kv.seqlen > Shared::kShortBlocks * config.block_k;
 #pragma unroll 1
-    for (unsigned tile = blockIdx.x; tile < tiles; tile = take_tile(tile)) {
+    for (unsigned tile = blockIdx.x; tile < more.num_tiles; tile = take_tile(tile)) {
       Work& work = shared.work(at.slot());
       __syncwarp();  // all have read what was there
-      if (threadIdx.x % 32 == 0) work = find_forward_work<config>(shared.args, tile, rows);
+      if (threadIdx.x % 32 == 0) work = find_tile(tile);
       __syncwarp();
       if (work.rows <= 0) continue;
       if (work.keys.empty()) {
@@ -124,15 +120,20 @@ struct LoadSm90 {
         continue;
       }
       if (threadIdx.x % 32 == 0) mbarrier_arrive(shared.works().full(at.slot()));
-      at.advance();
       // No tile is taken before it is time for it.
-      shared.works().wait_empty(is_long ? RingPlace<Shared::kWorks>{at.count + Shared::kWorks / 2} : at);
+      if (is_long) mbarrier_wait(shared.next_wanted(), at.count % 2);
+      at.advance();
+      shared.works().wait_empty(at);
     }
+    __syncwarp();
     if (threadIdx.x % 32 == 0) {
       shared.work(at.slot()).rows = 0;
       mbarrier_arrive(shared.works().full(at.slot()));
     }
     if (more.tiles_taken && threadIdx.x % 32 == 0) leave_counters();
+  }
+  __device__ Work find_tile(unsigned tile) const {
+    return find_forward_work<config>(shared.args, tile, more.tile_rows, PreparedDivision{more.divisors});
   }
   /// The next tile that no block has taken.
   __device__ unsigned take_tile(unsigned tile) const {
@@ -178,7 +179,9 @@ struct LoadSm90 {
     RingPlace<Shared::kWorks> at;
     RingPlace<config.stages> k;
     while (const Work* work = shared.wait_work(at)) {
+      const int wanted_at = min_of(last_block(*work), work->keys.begin + Shared::kEarlyBlocks * config.block_k);
       for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
+        if (key == wanted_at) mbarrier_arrive(shared.next_wanted());
         load_block<Shared::kQueryPanels>(shared.keys(), k, shared.key(k.slot()), more.k, *work, key, key_batch(*work));
         k.advance();
       }

@@ -52,18 +52,18 @@ struct MergeWeights {
 template <AttentionConfig config>
 __device__ inline void forward_merge(const AttentionArgs& args) {
   constexpr int kColumns = 128;  // of a pass, four per lane
-#if __CUDA_ARCH__ >= 900
-  griddepcontrol_wait();  // in every block: what follows this kernel in the stream counts on the forward kernel's end
-#endif
   __shared__ float sums[kMergeWarps][kColumns];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const Int64 row = blockIdx.x;
+  const unsigned row = blockIdx.x;  // a grid has fewer than 2^31 blocks
   const Int64 rows = static_cast<Int64>(args.batch) * args.num_heads_q * args.query.seqlen;
   const int q = static_cast<int>(row % args.query.seqlen);
-  const Int64 of_head = row / args.query.seqlen;
+  const unsigned of_head = row / args.query.seqlen;
   const int head = static_cast<int>(of_head % args.num_heads_q);
   const int batch = static_cast<int>(of_head / args.num_heads_q);
   const SequenceShape sequence = sequence_shape(args.query, args.kv, batch);
+#if __CUDA_ARCH__ >= 900
+  griddepcontrol_wait();  // in every block: what follows this kernel in the stream counts on the forward kernel's end
+#endif
   if (q >= sequence.rows_q) return;
 
   const int splits = args.split.num_splits, head_dim = args.head_dim_v;

@@ -4,6 +4,7 @@
 
 #include "contract/attention_args.h"
 #include "contract/attention_config.h"
+#include "contract/tile_divisors.h"
 
 namespace fovea {
 
@@ -58,20 +59,31 @@ struct ForwardWork {
 /// Which tile of which sequence: tile, and head, count among row groups (kv heads where query heads are packed).
 struct TilePlace {
   int tile, head, batch, split;
+  int head_kv, heads_per_kv;
   int v_first;
   int rows;  // per tile
+};
+
+/// Divides by what a tile's number is made of, where the host has not prepared for it.
+struct PlainDivision {
+  __device__ unsigned operator()(unsigned n, unsigned d, TilePart) const { return n / d; }
+};
+struct PreparedDivision {
+  const TileDivisors& divisors;
+  __device__ unsigned operator()(unsigned n, unsigned, TilePart part) const {
+    return divisors.by[static_cast<int>(part)].divide(n);
+  }
 };
 
 template <AttentionConfig config>
 __device__ inline ForwardWork<config.packs_heads> forward_work_at(const AttentionArgs& args, const TilePlace& place) {
   ForwardWork<config.packs_heads> work;
-  const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
-  work.group = config.packs_heads ? heads_per_kv : 1;
+  work.group = config.packs_heads ? place.heads_per_kv : 1;
   work.batch = place.batch;
   work.split = place.split;
   work.v_first = place.v_first;
-  work.head = config.packs_heads ? place.head * heads_per_kv : place.head;
-  work.head_kv = config.packs_heads ? place.head : place.head / heads_per_kv;
+  work.head = config.packs_heads ? place.head * place.heads_per_kv : place.head;
+  work.head_kv = place.head_kv;
 
   work.sequence = sequence_shape(args.query, args.kv, work.batch);
   work.mask = sequence_mask(args.mask, work.sequence.seqlen_q, work.sequence.seqlen_k);
@@ -92,33 +104,45 @@ __device__ inline ForwardWork<config.packs_heads> forward_work_at(const Attentio
 }
 
 /// rows: per tile.
-template <AttentionConfig config>
+template <AttentionConfig config, typename Division = PlainDivision>
 __device__ inline ForwardWork<config.packs_heads> find_forward_work(const AttentionArgs& args, unsigned block,
-                                                                    int rows = config.block_q) {
-  const int heads_per_kv = args.num_heads_q / args.num_heads_kv;
-  const int group = config.packs_heads ? heads_per_kv : 1;
-  const int heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
-  const unsigned tiles = ceil_div(args.query.seqlen * group, rows);
-  const unsigned columns = max_of(1, ceil_div(args.head_dim_v, config.head_dim_v));  // 1 for lse alone
-  TilePlace place = {0, 0, 0, 0, static_cast<int>(block % columns) * config.head_dim_v, rows};
-  block /= columns;
+                                                                    int rows = config.block_q,
+                                                                    const Division& divide = {}) {
+  TilePlace place = {};
+  place.rows = rows;
+  place.heads_per_kv = static_cast<int>(divide(args.num_heads_q, args.num_heads_kv, TilePart::kHeadsKv));
+  const int group = config.packs_heads ? place.heads_per_kv : 1;
+  const unsigned heads = config.packs_heads ? args.num_heads_kv : args.num_heads_q;
+  const unsigned tiles = divide(args.query.seqlen * group + rows - 1, rows, TilePart::kRows);
+  const int columns = ceil_div(args.head_dim_v, config.head_dim_v);
+  if (columns > 1) {  // 0 for lse alone
+    place.v_first = static_cast<int>(block % columns) * config.head_dim_v;
+    block /= columns;
+  }
   if constexpr (config.is_split) {
-    place.split = static_cast<int>(block % args.split.num_splits);
-    block /= args.split.num_splits;
+    const unsigned rest = divide(block, args.split.num_splits, TilePart::kSplits);
+    place.split = static_cast<int>(block - rest * args.split.num_splits);
+    block = rest;
   }
   if constexpr (config.mask == MaskKind::kCausal) {  // longest tiles first, over many heads: short ones fill the tail
-    const unsigned all = static_cast<unsigned>(heads) * args.batch;
-    const unsigned first = block / (tiles * args.section_heads) * args.section_heads;
-    const unsigned section = min_of(static_cast<unsigned>(args.section_heads), all - first);
+    const unsigned all = heads * args.batch, full = args.section_heads;
+    const unsigned first = divide(block, tiles * full, TilePart::kTilesOfSection) * full;
+    const unsigned section = min_of(full, all - first);
     block -= first * tiles;
-    place.tile = static_cast<int>(tiles - 1 - block / section);
-    block = first + block % section;
+    const unsigned row = divide(block, section, section == full ? TilePart::kSection : TilePart::kLastSection);
+    place.tile = static_cast<int>(tiles - 1 - row);
+    block = first + block - row * section;
   } else {  // tiles of one head together, so that they share its keys in L2
-    place.tile = static_cast<int>(block % tiles);
-    block /= tiles;
+    const unsigned rest = divide(block, tiles, TilePart::kTiles);
+    place.tile = static_cast<int>(block - rest * tiles);
+    block = rest;
   }
-  place.head = static_cast<int>(block % heads);
-  place.batch = static_cast<int>(block / heads);
+  place.batch = static_cast<int>(divide(block, heads, TilePart::kHeads));
+  place.head = static_cast<int>(block - place.batch * heads);
+  place.head_kv = place.head;
+  if (!config.packs_heads) {
+    place.head_kv = static_cast<int>(divide(place.head, place.heads_per_kv, TilePart::kHeadsPerKv));
+  }
   return forward_work_at<config>(args, place);
 }
 

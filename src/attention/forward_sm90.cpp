@@ -30,23 +30,27 @@ struct Tile {
   bool takes_turns;
 };
 
-int warps_of(int block_q) { return block_q / 16 + 4; }
+constexpr int kWarpRows = 16;
+
+int warps_of(int block_q) { return block_q / kWarpRows + 4; }
 
 /// Best first; measured on an H200 (docs/kernels/attention_forward_sm90.md).
 std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, int head_dim_v) {
   const int head_dim = std::max(head_dim_qk, head_dim_v);
   if (head_dim <= 64) {
-    const Tile three = {192, 128, 2, 2, true}, two = {128, 128, 3, 2, true};
+    const bool is_masked = problem.mask.kind != MaskKind::kNone;
+    const bool is_medium = is_masked && problem.seqlen_q > 256 && problem.seqlen_q <= 1024;
+    const Tile three = {192, 128, 2, 2, true}, two = {128, 128, 3, 2, !is_medium};
     // Windows and softcap need more registers than three warpgroups have.
     if (problem.mask.kind == MaskKind::kWindow || problem.softcap != 0.0f) return {two};
-    if (problem.seqlen_q <= 1024) return {two, three};
+    if (problem.seqlen_q <= 256 || is_medium) return {two, three};
     return {three, two};
   }
   if (head_dim <= 128) return {{128, 128, 2, 2, false}};
   if (head_dim_v <= 128 && head_dim_qk <= 192) return {{128, 128, 2, 1, true}};
   if (head_dim <= 192) return {{128, 96, 2, 1, true}};
   const Tile wide = {128, 80, 2, 1, true}, narrow = {128, 64, 2, 1, true};
-  if (problem.seqlen_q <= 2048) return {narrow, wide};
+  if (problem.seqlen_q <= 4096) return {narrow, wide};
   return {wide, narrow};
 }
 
@@ -71,6 +75,20 @@ Tile short_tile(int head_dim) {
   return {64, 64, 2, 1, false};
 }
 
+/// For calls that have less than a tile of 128 rows for every SM and keys too few to be split.
+std::optional<Tile> small_tile(const AttentionProblem& problem, int head_dim, int num_sms) {
+  const std::int64_t tiles = std::int64_t{ceil_div(problem.seqlen_q, 64)} * problem.num_heads_q * problem.batch;
+  const bool is_masked = problem.mask.kind != MaskKind::kNone;  // of unequal length then
+  if (head_dim <= 64) {
+    if (tiles <= std::int64_t{4} * num_sms && problem.seqlen_k <= 256) return Tile{64, 64, 3, 1, false};
+    if (tiles <= std::int64_t{is_masked ? 2 : 1} * num_sms) return Tile{64, 128, 2, 1, false};
+  } else if (head_dim <= 128) {
+    if (tiles <= num_sms) return Tile{64, 64, 2, 1, false};
+    if (is_masked && tiles <= std::int64_t{2} * num_sms) return Tile{64, 128, 2, 1, false};
+  }
+  return {};
+}
+
 int rows_per_tile(const AttentionProblem& problem, const AttentionConfig& config) {
   const int group = group_of(problem, config);
   return config.block_q / group * group;
@@ -89,6 +107,11 @@ int best_splits(const AttentionProblem& problem, const AttentionConfig& config, 
   const std::int64_t tiles = count_tiles(problem, config), places = std::int64_t{num_sms} * config.blocks_per_sm;
   if (tiles == 0 || tiles * 2 > places * 3) return 1;
   const int blocks = ceil_div(problem.seqlen_k, config.block_k);
+  // Short calls are bound by memory, which half of the SMs can read at full rate; more splits are only more to merge.
+  if (is_short(problem)) {
+    const std::int64_t wanted = (num_sms / 2 + tiles - 1) / tiles;
+    return static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::clamp(blocks / 4, 1, kMaxSplits)));
+  }
   const std::int64_t per_tile = 2, merge = 4;
   int best = 1;
   std::int64_t best_cost = (tiles + places - 1) / places * (blocks + per_tile);
@@ -104,6 +127,13 @@ bool fits(const AttentionConfig& config, const DeviceInfo& device, int blocks_pe
   const int bytes = forward_sm90_shared_bytes(config);
   return bytes <= device.shared_per_block_bytes &&
          blocks_per_sm * (bytes + device.shared_reserved_bytes) <= device.shared_per_sm_bytes;
+}
+
+/// Rows of a warp must lie one after another in o, and those of other sequences stay as they are.
+bool can_copy_o(const AttentionProblem& problem, AttentionConfig config, const DeviceInfo& device) {
+  config.copies_o = true;
+  return !config.is_split && !problem.is_packed_q && kWarpRows % group_of(problem, config) == 0 &&
+         fits(config, device, config.blocks_per_sm);
 }
 
 Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
@@ -130,29 +160,42 @@ Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
   return Support::yes();
 }
 
-std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const DeviceInfo& device) {
+AttentionConfig config_of(const AttentionProblem& problem, const DeviceInfo& device, const Tile& tile) {
   AttentionConfig config = gpu_config(problem);
   config.copy_bytes = 0;  // always 16
   config.head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, 16));
   config.head_dim_v = static_cast<int>(round_up(problem.head_dim_v, 16));
   const int heads_per_kv = problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
-  const int head_dim = std::max(config.head_dim_qk, config.head_dim_v);
+  config.block_q = tile.block_q;
+  config.block_k = tile.block_k;
+  config.stages = tile.stages;
+  config.q_stages = tile.q_stages;
+  config.takes_turns = tile.takes_turns;
+  config.warps = warps_of(tile.block_q);
+  config.packs_heads = heads_per_kv <= tile.block_q && wants_packed_heads(problem, tile.block_q);
+  config.blocks_per_sm = tile.block_q == 64 && fits(config, device, 2) ? 2 : 1;
+  config.is_split = best_splits(problem, config, device.num_sms) > 1;
+  if (config.is_split && tile.block_q > 64) config.takes_turns = true;
+  config.copies_o = can_copy_o(problem, config, device);
+  return config;
+}
+
+std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const DeviceInfo& device) {
+  const int head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, 16));
+  const int head_dim_v = static_cast<int>(round_up(problem.head_dim_v, 16)),
+            head_dim = std::max(head_dim_qk, head_dim_v);
   std::vector<AttentionConfig> found;
-  for (const Tile& tile : is_short(problem) ? std::vector<Tile>{short_tile(head_dim)}
-                                            : long_tiles(problem, config.head_dim_qk, config.head_dim_v)) {
-    config.block_q = tile.block_q;
-    config.block_k = tile.block_k;
-    config.stages = tile.stages;
-    config.q_stages = tile.q_stages;
-    config.takes_turns = tile.takes_turns;
-    config.warps = warps_of(tile.block_q);
-    config.packs_heads = heads_per_kv <= tile.block_q && wants_packed_heads(problem, tile.block_q);
-    config.blocks_per_sm = 1;
-    const int shared = forward_sm90_shared_bytes(config);
-    if (tile.block_q == 64 && fits(config, device, 2)) config.blocks_per_sm = 2;
-    config.is_split = best_splits(problem, config, device.num_sms) > 1;
-    if (config.is_split && tile.block_q > 64) config.takes_turns = true;
-    if (shared <= device.shared_per_block_bytes) found.push_back(config);
+  const auto add = [&](const Tile& tile) {
+    const AttentionConfig config = config_of(problem, device, tile);
+    if (fits(config, device, 1)) found.push_back(config);
+  };
+  if (is_short(problem)) {
+    add(short_tile(head_dim));
+    return found;
+  }
+  for (const Tile& tile : long_tiles(problem, head_dim_qk, head_dim_v)) add(tile);
+  if (const auto small = small_tile(problem, head_dim, device.num_sms); small && !found.front().is_split) {
+    found.insert(found.begin(), config_of(problem, device, *small));
   }
   return found;
 }
@@ -188,19 +231,37 @@ TensorMap encode(const cuda::Driver& driver, cuda::TensorMapShape shape, DType d
   return std::bit_cast<TensorMap>(cuda::encode_tensor_map(driver, shape));
 }
 
+/// What q and o have in common: rows of a tile are (query, head within the group).
+struct RowTensor {
+  const void* data;
+  int columns, tile_rows;
+  Int64 stride_batch, stride_row, stride_head;
+};
+
+TensorMap row_map(const cuda::Driver& driver, const AttentionProblem& p, const AttentionArgs& args,
+                  const AttentionConfig& config, const RowTensor& t) {
+  const int group = group_of(p, config), heads = p.num_heads_q / group;
+  const bool is_packed = args.query.cu_seqlens;
+  const std::int64_t batch = is_packed ? 1 : p.batch, seqlen = is_packed ? p.total_q : p.seqlen_q;
+  return encode(driver,
+                {.data = t.data,
+                 .rank = 5,
+                 .extent = {t.columns, group, seqlen, heads, batch},
+                 .stride_bytes = {0, stride_bytes(group, t.stride_head), stride_bytes(seqlen, t.stride_row),
+                                  stride_bytes(heads, t.stride_head * group), stride_bytes(batch, t.stride_batch)},
+                 .box = {kPanelColumns, group, t.tile_rows / group, 1, 1}},
+                config.dtype);
+}
 TensorMap query_map(const cuda::Driver& driver, const AttentionProblem& p, const AttentionArgs& args,
                     const AttentionConfig& config) {
   const QueryArgs& q = args.query;
-  const int group = group_of(p, config), heads = p.num_heads_q / group, rows = config.block_q / group;
-  const std::int64_t batch = q.cu_seqlens ? 1 : p.batch, seqlen = q.cu_seqlens ? p.total_q : p.seqlen_q;
-  return encode(driver,
-                {.data = q.q,
-                 .rank = 5,
-                 .extent = {p.head_dim_qk, group, seqlen, heads, batch},
-                 .stride_bytes = {0, stride_bytes(group, q.stride_head), stride_bytes(seqlen, q.stride_row),
-                                  stride_bytes(heads, q.stride_head * group), stride_bytes(batch, q.stride_batch)},
-                 .box = {kPanelColumns, group, rows, 1, 1}},
-                config.dtype);
+  return row_map(driver, p, args, config,
+                 {q.q, p.head_dim_qk, config.block_q, q.stride_batch, q.stride_row, q.stride_head});
+}
+TensorMap output_map(const cuda::Driver& driver, const AttentionProblem& p, const AttentionArgs& args,
+                     const AttentionConfig& config) {
+  const OutputArgs& o = args.output;
+  return row_map(driver, p, args, config, {o.o, p.head_dim_v, kWarpRows, o.stride_batch, o.stride_row, o.stride_head});
 }
 
 TensorMap key_value_map(const cuda::Driver& driver, const AttentionProblem& p, const AttentionArgs& args,
@@ -221,6 +282,28 @@ TensorMap key_value_map(const cuda::Driver& driver, const AttentionProblem& p, c
                 config.dtype);
 }
 
+/// section_heads of the args is set.
+TileDivisors tile_divisors(const AttentionProblem& problem, const AttentionConfig& config, const AttentionArgs& args,
+                           int splits) {
+  const int group = group_of(problem, config), heads = problem.num_heads_q / group,
+            rows = rows_per_tile(problem, config);
+  const int tiles = ceil_div(problem.seqlen_q * group, rows);
+  TileDivisors divisors;
+  const auto prepare = [&divisors](TilePart part, std::int64_t d) {
+    divisors.by[static_cast<int>(part)] = Divisor(static_cast<unsigned>(std::max<std::int64_t>(d, 1)));
+  };
+  prepare(TilePart::kHeadsKv, problem.num_heads_kv);
+  prepare(TilePart::kRows, rows);
+  prepare(TilePart::kSplits, splits);
+  prepare(TilePart::kTilesOfSection, std::int64_t{tiles} * args.section_heads);
+  prepare(TilePart::kSection, args.section_heads);
+  prepare(TilePart::kLastSection, std::int64_t{heads} * problem.batch % args.section_heads);
+  prepare(TilePart::kTiles, tiles);
+  prepare(TilePart::kHeads, heads);
+  prepare(TilePart::kHeadsPerKv, problem.num_heads_q / std::max(problem.num_heads_kv, 1));
+  return divisors;
+}
+
 void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& problem, const AttentionArgs& given,
          Stream stream) {
   const auto& loaded = *static_cast<const LoadedForward*>(plan.state.get());
@@ -236,8 +319,14 @@ void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& pr
         "the call has {} tiles and {} packed rows, at most {} are counted; split the batch", tiles, rows, kMost);
   const cuda::Driver& driver = *loaded.forward->device.driver;
   const cuda::ScopedContext scope(loaded.forward->device);  // the driver encodes in a context only
-  ForwardSm90Args more = {query_map(driver, problem, args, config), key_value_map(driver, problem, args, config, false),
-                          key_value_map(driver, problem, args, config, true)};
+  ForwardSm90Args more = {query_map(driver, problem, args, config),
+                          key_value_map(driver, problem, args, config, false),
+                          key_value_map(driver, problem, args, config, true),
+                          config.copies_o ? output_map(driver, problem, args, config) : TensorMap{},
+                          nullptr,
+                          static_cast<unsigned>(tiles),
+                          rows_per_tile(problem, config),
+                          tile_divisors(problem, config, args, splits)};
   const cuda::LaunchConfig grid = {
       .blocks = std::min<std::int64_t>(tiles, std::int64_t{loaded.num_sms} * config.blocks_per_sm),
       .threads = plan.launch.threads_per_block,

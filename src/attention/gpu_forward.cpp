@@ -108,6 +108,7 @@ std::string source_of(const AttentionConfig& c) {
   flag("packs_heads", c.packs_heads);
   number("q_stages", c.q_stages);
   flag("takes_turns", c.takes_turns);
+  flag("copies_o", c.copies_o);
   return text + "}";
 }
 
