@@ -55,10 +55,10 @@ class ArrayReader {
 /// The framework's current stream for the device of a view; null on a CPU.
 void* current_stream(const ArrayType& type, const Device& device);
 
-/// A new array of like's framework, device and dtype.
-nanobind::object empty_array(Framework framework, nanobind::handle like, DType dtype, const std::int64_t* shape,
-                             int ndim);
-/// One with like's shape and order of strides.
-nanobind::object empty_like(Framework framework, nanobind::handle like);
+/// A new array of like's framework and device. view describes like.
+nanobind::object empty_array(Framework framework, nanobind::handle like, const TensorView& view, DType dtype,
+                             const std::int64_t* shape, int ndim);
+/// One with like's shape, dtype and order of strides.
+nanobind::object empty_like(Framework framework, nanobind::handle like, const TensorView& view);
 
 }  // namespace fovea::python

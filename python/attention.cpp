@@ -157,10 +157,10 @@ nb::object attention(const CallArguments& call, nb::handle return_lse, nb::handl
   if (out.is_none()) {
     if (framework == Framework::kView) raise_value("out", "out must be given with Views");
     if (serves_as_output(tensors.q, tensors.v)) {
-      o = empty_like(framework, call.q);
+      o = empty_like(framework, call.q, tensors.q);
     } else {
       output_shape(tensors.q, tensors.v, shape);
-      o = empty_array(framework, call.q, tensors.q.dtype, shape, tensors.q.ndim);
+      o = empty_array(framework, call.q, tensors.q, tensors.q.dtype, shape, tensors.q.ndim);
     }
   }
   tensors.o = reader.read("out", o, /*writable=*/true);
@@ -168,7 +168,7 @@ nb::object attention(const CallArguments& call, nb::handle return_lse, nb::handl
   if (wants_lse && lse_out.is_none()) {
     const int ndim = lse_shape(tensors.q, options.layout, shape);
     lse = framework == Framework::kNumPy || framework == Framework::kTorch
-              ? empty_array(framework, call.q, DType::kF32, shape, ndim)
+              ? empty_array(framework, call.q, tensors.q, DType::kF32, shape, ndim)
               : nb::object();
     if (!lse) raise_value("lse_out", "lse_out must be given with Views");
   }

@@ -84,7 +84,7 @@ nb::object matmul(const MatmulArguments& call, nb::handle out, nb::handle stream
     if (tensors.a.dtype == DType::kE4M3) return nb::borrow(Py_NotImplemented);  // d has another dtype
     std::int64_t shape[TensorView::kMaxDims];
     const int ndim = output_shape(tensors.a, tensors.b, shape);
-    d = empty_array(framework, call.a, tensors.a.dtype, shape, ndim);
+    d = empty_array(framework, call.a, tensors.a, tensors.a.dtype, shape, ndim);
   }
   tensors.d = reader.read("out", d, /*writable=*/true);
   void* queue = stream.is_none() ? current_stream(type, tensors.a.device)

@@ -91,6 +91,23 @@ def test_output_lies_in_memory_as_q_does():
     assert_close(fovea.attention(expanded, k, v), plain_attention(expanded, k, v)[0])
 
 
+def test_outputs_are_made_as_pytorch_makes_them():
+    q = torch.randn(2, 9, 4, 16)
+    orders = [q, q.transpose(1, 2), q.transpose(0, 1), q[:1], q[:, :1], q[:0], q[:, ::2], q[..., :8], q.permute(2, 0, 1, 3)]
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for x in orders:
+            x = x if dtype == torch.float32 else x.to(dtype)
+            o, lse = fovea.attention(x, x, x, return_lse=True)
+            assert o.dtype == dtype and o.shape == x.shape and o.stride() == torch.empty_like(x).stride(), x.stride()
+            assert lse.shape == (x.shape[0], x.shape[2], x.shape[1]) and lse.is_contiguous()
+            assert lse.dtype == torch.float32 and not o.requires_grad
+            wider = torch.cat((x, x), -1)
+            assert fovea.attention(x, x, wider).is_contiguous()
+    with torch.inference_mode():
+        assert fovea.attention(q, q, q).is_inference()
+    assert not fovea.attention(q, q, q).is_inference()
+
+
 GRADIENT_CALLS = [
     {},
     {"causal": True},
