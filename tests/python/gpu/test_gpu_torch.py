@@ -90,6 +90,20 @@ def test_nothing_is_allocated_but_the_outputs():
     assert allocations(lambda: fovea.attention(strided, k, v))[0] == 1
 
 
+def test_outputs_are_made_as_pytorch_makes_them():
+    q = tensors(heads_kv=4)[0]
+    for x in (q, q.transpose(1, 2), q[:, :1], q[:0], q[:, ::2], q[..., :32]):
+        o, lse = fovea.attention(x, x, x, return_lse=True)
+        assert o.device == x.device and o.dtype == x.dtype and o.stride() == torch.empty_like(x).stride()
+        assert lse.shape == (x.shape[0], x.shape[2], x.shape[1]) and lse.dtype == torch.float32
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        o = fovea.attention(q, q, q)
+    o.record_stream(torch.cuda.current_stream())
+    with torch.inference_mode():
+        assert fovea.attention(q, q, q).is_inference()
+
+
 @pytest.mark.parametrize("seqlen_q", [65, 1], ids=["prefill", "decode"])
 def test_captured_in_a_graph_and_replayed(seqlen_q):
     q, k, v = tensors(seqlen_q=seqlen_q, seqlen_k=8192)
