@@ -134,6 +134,8 @@ def attention(q, k, v, options: Options, return_lse, out, lse_out, stream):
         raise with_field(
             Unsupported("out, lse_out and stream are not implemented under torch.compile; leave them out"), "out"
         )
+    if not torch.compiler.is_compiling():
+        refuse_forked()
     options = options.with_arrays(lambda name, given: _lengths(name, given, q))
     q, k, v = _cast_for_autocast((q, k, v))
     _check(q, k, v)
@@ -216,7 +218,6 @@ def _attention_into(q, k, v, options: Options, return_lse, out, lse_out, stream)
             InvalidArgument("out and lse_out are for calls without gradients; leave them out, or use torch.no_grad()"),
             "out",
         )
-    refuse_forked()
     arrays = [native(name, x, []) for name, x in (("q", q), ("k", k), ("v", v))]
     native_options = options.with_arrays(lambda name, given: native(name, given, []))
     o = empty_output(q, v) if out is None else out
