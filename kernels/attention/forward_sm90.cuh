@@ -440,13 +440,13 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
     prefetch_tensormap(more.v);
     if (config.copies_o) prefetch_tensormap(more.o);
   }
+  const LoadSm90<config> load = {shared, more};
+  constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
+  if (threadIdx.x == 64) load.find_first(kUsers + 3);          // and the threads that load
   if (threadIdx.x == 0) {
-    constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
     shared.queries().init(kUsers);
     shared.keys().init(kUsers);
     shared.values().init(kUsers);
-    shared.works().init(kUsers + 3);  // and the threads that load
-    mbarrier_init(shared.next_wanted(), 1);
     fence_mbarrier_init();
   }
   __syncthreads();
@@ -457,7 +457,6 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
   constexpr int kLoad = config.warps == 12 ? 40 : config.warps == 16 ? 32 : 40;
   if (warpgroup == 0) {
     setmaxnreg_dec<kLoad>();
-    const LoadSm90<config> load = {shared, more};
     if (threadIdx.x == 0) load.load_keys();
     if (threadIdx.x == 32) load.load_values();
     if (threadIdx.x / 32 == 2) load.find_work();

@@ -103,6 +103,15 @@ struct LoadSm90 {
     }
   }
 
+  /// One thread, before the block's first barrier, while another sets up the other rings: the ring of tiles, and the
+  /// first of them. If it has rows and keys, the others need not wait for it.
+  __device__ void find_first(int users) const {
+    shared.works().init(users);
+    mbarrier_init(shared.next_wanted(), 1);
+    Work& work = shared.work(0);
+    work = find_tile(blockIdx.x);
+    if (work.rows > 0 && !work.keys.empty()) mbarrier_arrive(shared.works().full(0));
+  }
   /// One warp: what the others shall do next. It writes rows that see no key itself.
   __device__ void find_work() const {
     RingPlace<Shared::kWorks> at;
@@ -110,8 +119,9 @@ struct LoadSm90 {
 #pragma unroll 1
     for (unsigned tile = blockIdx.x; tile < more.num_tiles; tile = take_tile(tile)) {
       Work& work = shared.work(at.slot());
+      const bool finds = threadIdx.x % 32 == 0 && tile != blockIdx.x;
       __syncwarp();  // all have read what was there
-      if (threadIdx.x % 32 == 0) work = find_tile(tile);
+      if (finds) work = find_tile(tile);
       __syncwarp();
       if (work.rows <= 0) continue;
       if (work.keys.empty()) {
@@ -119,7 +129,7 @@ struct LoadSm90 {
         __syncwarp();
         continue;
       }
-      if (threadIdx.x % 32 == 0) mbarrier_arrive(shared.works().full(at.slot()));
+      if (finds) mbarrier_arrive(shared.works().full(at.slot()));
       // No tile is taken before it is time for it.
       if (is_long) mbarrier_wait(shared.next_wanted(), at.count % 2);
       at.advance();

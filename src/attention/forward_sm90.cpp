@@ -40,10 +40,11 @@ std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, i
   if (head_dim <= 64) {
     const bool is_masked = problem.mask.kind != MaskKind::kNone;
     const bool is_medium = is_masked && problem.seqlen_q > 256 && problem.seqlen_q <= 1024;
-    const Tile three = {192, 128, 2, 2, true}, two = {128, 128, 3, 2, !is_medium};
+    const Tile three = {192, 128, 3, 2, true}, two = {128, 128, 3, 2, !is_medium};
     // Windows and softcap need more registers than three warpgroups have.
     if (problem.mask.kind == MaskKind::kWindow || problem.softcap != 0.0f) return {two};
-    if (problem.seqlen_q <= 256 || is_medium) return {two, three};
+    if (problem.seqlen_q <= 256) return {{128, 64, 4, 2, false}, two, three};
+    if (is_medium) return {two, three};
     return {three, two};
   }
   if (head_dim <= 128) return {{128, 128, 2, 2, false}};
@@ -81,10 +82,10 @@ std::optional<Tile> small_tile(const AttentionProblem& problem, int head_dim, in
   const bool is_masked = problem.mask.kind != MaskKind::kNone;  // of unequal length then
   if (head_dim <= 64) {
     if (tiles <= std::int64_t{4} * num_sms && problem.seqlen_k <= 256) return Tile{64, 64, 3, 1, false};
-    if (tiles <= std::int64_t{is_masked ? 2 : 1} * num_sms) return Tile{64, 128, 2, 1, false};
+    if (tiles <= num_sms) return Tile{64, 128, 2, 1, false};
   } else if (head_dim <= 128) {
     if (tiles <= num_sms) return Tile{64, 64, 2, 1, false};
-    if (is_masked && tiles <= std::int64_t{2} * num_sms) return Tile{64, 128, 2, 1, false};
+    if (is_masked && tiles <= std::int64_t{2} * num_sms && problem.seqlen_k <= 1024) return Tile{64, 128, 2, 1, false};
   }
   return {};
 }
