@@ -15,6 +15,7 @@ constexpr int matmul_sm90_block_k(DType dtype) { return 128 / size_bytes(dtype);
 struct MatmulSm90Layout {
   int a_bytes, b_bytes;  // of one stage
   int a, b, store, full, empty;
+  int partial;  // sums that the blocks of a cluster exchange; where it is not 0 nothing else lies there
   int store_columns, store_bytes, store_buffers;  // per warp; 0 where d is not stored by the copy engine
   int total_bytes;                                // with the slack to align
 };
@@ -23,6 +24,15 @@ struct MatmulSm90Layout {
 constexpr bool matmul_sm90_stores_by_tma(const MatmulConfig& c) {
   return c.split == SplitKind::kNone && size_bytes(c.d_dtype) == 2 && c.d_order == MatrixOrder::kRowMajor &&
          c.d_copy_bytes == 16 && c.block_n % 32 == 0;
+}
+
+/// Where k is split: groups of four neighbouring sums that a block of the cluster finishes.
+constexpr int matmul_sm90_share(const MatmulConfig& c) { return ceil_div(c.block_m * c.block_n / 4, c.num_splits); }
+
+/// Small tiles: a block writes sums where another block finishes them, in memory of their own; else it reads them
+/// there.
+constexpr bool matmul_sm90_pushes_sums(const MatmulConfig& c) {
+  return c.split == SplitKind::kCluster && c.block_m * c.block_n <= 64 * 64;
 }
 
 constexpr MatmulSm90Layout matmul_sm90_layout(const MatmulConfig& c) {
@@ -45,7 +55,10 @@ constexpr MatmulSm90Layout matmul_sm90_layout(const MatmulConfig& c) {
     }
     end += c.warps * l.store_buffers * l.store_bytes;
   }
-  if (c.split == SplitKind::kCluster) {
+  if (matmul_sm90_pushes_sums(c)) {
+    l.partial = (end + 15) / 16 * 16;
+    end = l.partial + 4 * c.num_splits * matmul_sm90_share(c) * 4;
+  } else if (c.split == SplitKind::kCluster) {
     const bool along_m = c.d_order == MatrixOrder::kColumnMajor;
     end = max_of(end, 4 * (along_m ? c.block_n * (c.block_m + 4) : c.block_m * (c.block_n + 8)));
   }

@@ -193,6 +193,70 @@ __device__ void write_partial(unsigned shared, int group, int thread,
   }
 }
 
+/// Place of element (row, column) among a tile's groups of four neighbours in the order of the output, times four.
+template <MatmulConfig c>
+__device__ int place_in_output(int row, int column) {
+  return MatmulSm90<c>::kAlongM ? column * c.block_m + row : row * c.block_n + column;
+}
+
+/// The same for small tiles without a second barrier: every sum to the block that finishes it, which has a place for
+/// each sender. That block waits for all of them, and nobody reads another's memory afterwards.
+template <MatmulConfig c>
+__device__ void push_sums(unsigned shared, int split, int group, int thread,
+                          const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  using K = MatmulSm90<c>;
+  constexpr int kShare = matmul_sm90_share(c);
+  const int lane = thread % 32, warp = thread / 32;
+  const unsigned mine = shared + K::kLayout.partial + split * kShare * 16;
+  const auto place = [&](int row, int column) {
+    const int at = place_in_output<c>(row, column), owner = at / (4 * kShare);
+    return mapa(mine, static_cast<unsigned>(owner)) + 4u * static_cast<unsigned>(at - owner * 4 * kShare);
+  };
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int j = 0; j < c.block_n / 8; ++j) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int row = 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4 + 8 * half;
+        const int column = 8 * j + 2 * (lane % 4);
+        const float x = sums[i][4 * j + 2 * half], y = sums[i][4 * j + 2 * half + 1];
+        if constexpr (K::kAlongM) {
+          st_shared_cluster(place(row, column), x);
+          st_shared_cluster(place(row, column + 1), y);
+        } else {
+          st_shared_cluster_v2(place(row, column), x, y);
+        }
+      }
+    }
+  }
+}
+
+/// Finishes and stores what was pushed here.
+template <MatmulConfig c>
+__device__ void store_pushed(const MatmulArgs& args, unsigned shared, int split, int thread, int row, int column,
+                             int batch) {
+  using K = MatmulSm90<c>;
+  constexpr int kRun = K::kAlongM ? c.block_m : c.block_n;
+  constexpr int kFours = c.block_m * c.block_n / 4, kShare = matmul_sm90_share(c);
+  const MatmulOffsets from = matmul_offsets(args, batch);
+  const auto* pushed = static_cast<const char*>(__cvta_shared_to_generic(shared + K::kLayout.partial));
+  for (int e = thread; e < kShare; e += K::kConsumers) {
+    const int four = split * kShare + e;
+    if (four >= kFours) break;
+    const int along = four % (kRun / 4) * 4, across = four / (kRun / 4);
+    const int r = K::kAlongM ? along : across, col = K::kAlongM ? across : along;
+    if (row + r >= args.m || column + col >= args.n) continue;
+    float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (int i = 0; i < K::kSplits; ++i) {
+      const float4 x = *reinterpret_cast<const float4*>(pushed + (i * kShare + e) * 16);
+      sum[0] += x.x, sum[1] += x.y, sum[2] += x.z, sum[3] += x.w;
+    }
+    store_finished<c, 4, K::kAlongM>(args, from, row + r, column + col, sum);
+  }
+}
+
 template <MatmulConfig c>
 __device__ void store_slice(const MatmulArgs& args, unsigned shared, int split, int thread, int row, int column,
                             int batch) {
@@ -255,11 +319,16 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     if constexpr (K::kWarpgroups == 2) setmaxnreg_dec<40>();
     if constexpr (K::kWarpgroups == 3) setmaxnreg_dec<40>();
     while (work.take(at, steps)) {
+      if constexpr (K::kPushes) barrier_cluster_arrive_relaxed();
       if (thread == 0) produce<c>(args, a_map, b_map, work, steps, shared, place);
       if constexpr (K::kSplits > 1) {
         __syncwarp();
-        barrier_cluster();  // partial tiles are written
-        barrier_cluster();  // … and read
+        if constexpr (K::kPushes) {
+          barrier_cluster_wait();
+        } else {
+          barrier_cluster();  // partial tiles are written
+        }
+        barrier_cluster();  // … and read; or pushed
       }
     }
     __syncwarp();
@@ -267,6 +336,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     if constexpr (K::kWarpgroups == 2) setmaxnreg_inc<232>();
     if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<152>();
     while (work.take(at, steps)) {
+      if constexpr (K::kPushes) barrier_cluster_arrive_relaxed();
       const MatmulTilePlace tile = tile_at(args.schedule, steps.index);
       const int row = work.row_of(tile), column = work.column_of(tile);
       float sums[K::kBlocks][K::kSums];
@@ -282,7 +352,12 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
         }
         if (steps.begin > 0) add_sent_sums<c>(args, work, steps, group, thread, sums);
       }
-      if constexpr (K::kSplits > 1) {
+      if constexpr (K::kPushes) {
+        barrier_cluster_wait();  // all blocks run, and have finished the sums of the tile before
+        push_sums<c>(shared, work.split, group, thread, sums);
+        barrier_cluster();
+        store_pushed<c>(args, shared, work.split, group * 128 + thread, row, column, tile.batch);
+      } else if constexpr (K::kSplits > 1) {
         bar_sync(1, K::kConsumers);  // nobody reads the stages any more
         write_partial<c>(shared, group, thread, sums);
         barrier_cluster();

@@ -23,6 +23,7 @@ struct MatmulSm90 {
   static constexpr bool kMajorN = c.b_order == MatrixOrder::kRowMajor;     // b is contiguous along n
   static constexpr bool kAlongM = c.d_order == MatrixOrder::kColumnMajor;  // d is contiguous along m
   static constexpr int kSplits = c.split == SplitKind::kCluster ? c.num_splits : 1;
+  static constexpr bool kPushes = matmul_sm90_pushes_sums(c);
   static constexpr bool kShares = c.shares_tiles;  // tiles with other blocks (stream-K)
   static constexpr int kWarpgroups = c.warps / 4;  // that multiply
   static constexpr int kConsumers = 128 * kWarpgroups;

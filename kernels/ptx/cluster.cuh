@@ -21,6 +21,12 @@ __device__ inline void barrier_cluster_relaxed() {
   asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
 
+// Its two halves, for what must be so far before others go on.
+__device__ inline void barrier_cluster_arrive_relaxed() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ inline void barrier_cluster_wait() { asm volatile("barrier.cluster.wait.aligned;" ::: "memory"); }
+
 // The address of the same place in another block's shared memory. "mapa"
 __device__ inline unsigned mapa(unsigned shared, unsigned rank) {
   unsigned remote;
@@ -36,6 +42,14 @@ __device__ inline float4 ld_shared_cluster_v4(unsigned remote) {
                : "r"(remote)
                : "memory");
   return x;
+}
+
+// docs.nvidia.com/cuda/parallel-thread-execution, "st.shared::cluster"
+__device__ inline void st_shared_cluster(unsigned remote, float x) {
+  asm volatile("st.shared::cluster.f32 [%0], %1;" ::"r"(remote), "f"(x) : "memory");
+}
+__device__ inline void st_shared_cluster_v2(unsigned remote, float x, float y) {
+  asm volatile("st.shared::cluster.v2.f32 [%0], {%1, %2};" ::"r"(remote), "f"(x), "f"(y) : "memory");
 }
 
 }  // namespace fovea
