@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <iterator>
 
+#include "base/math.h"
 #include "contract/matmul_sm90.h"
 #include "matmul/gpu_matmul.h"
 #include "problem/describe_matmul.h"
@@ -172,10 +173,7 @@ double product_clk(const MatmulConfig& c) {
 
 /// What a cluster of two computes over what its blocks would compute alone.
 double padding(const MatmulProblem& p, const MatmulConfig& c) {
-  const auto covered = [](int size, int block) {
-    const std::int64_t blocks = (std::int64_t{size} + block - 1) / block;
-    return static_cast<double>(blocks * block);
-  };
+  const auto covered = [](int size, int block) { return static_cast<double>(round_up(size, block)); };
   return covered(p.m, c.block_m * c.cluster_m) / covered(p.m, c.block_m) * covered(p.n, c.block_n * c.cluster_n) /
          covered(p.n, c.block_n);
 }
