@@ -87,7 +87,7 @@ def measure(torch, chooser, before, m, n, k, rounds):
             calls[f"{blocks[0]}x{blocks[1]}"] = call
         except RuntimeError:
             pass  # these blocks are not legal here
-    us = median_us(torch, calls, before, rounds)
+    us = {name: round(value, 3) for name, value in median_us(torch, calls, before, rounds).items()}
     best = min(us, key=us.get)
     return {"m": m, "n": n, "k": k, "chosen": chooser.plan_for(m, n, k, None), "us": us, "best": best,
             "loss": us["chosen"] / us[best] - 1}
@@ -122,11 +122,10 @@ def main():
     print(f"{len(rows)} shapes: within 5 % of the best {100 * within:.1f} %; loss median {100 * losses[len(losses) // 2]:.1f} %, "
           f"95th percentile {100 * losses[int(0.95 * len(losses))]:.1f} %")
     if args.output:
-        document = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(),
-                    "device": torch.cuda.get_device_name(), "within_5_percent": within, "shapes": rows}
+        head = {"date": datetime.datetime.now(datetime.timezone.utc).isoformat(), "device": torch.cuda.get_device_name(),
+                "within_5_percent": within}
         with open(args.output, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=1)
-            file.write("\n")
+            file.write(json.dumps(head)[:-1] + ',\n "shapes": [\n' + ",\n".join(json.dumps(row) for row in rows) + "\n]}\n")
 
 
 if __name__ == "__main__":
