@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests share: inputs, a reference of their own, and how a result is judged."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "/gpu/" in str(item.fspath):
             item.add_marker(pytest.mark.gpu)
+
+
+@pytest.fixture(autouse=True)
+def first_gpu_is_current(request):
+    """JAX leaves the device of its last program current, and PyTorch captures graphs on the current one."""
+    torch = sys.modules.get("torch")
+    if request.node.get_closest_marker("gpu") and torch and torch.cuda.is_available():
+        torch.cuda.set_device(0)
 
 
 def heads_second(x, layout):
