@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fovea import _core
-from fovea._jax_programs import Described, check_plan, described, hashable, register
+from fovea._jax_programs import Described, check_plan, described, hashable, is_inside, register
 from fovea._matmul import default_out_dtype, dtype_name, output_shape
 from fovea._options import MatmulOptions
 from fovea.errors import Unsupported, with_field
@@ -46,7 +46,7 @@ def _product_kept(call: Call, arrays):
         raise with_field(
             Unsupported("gradients with an activation are not implemented; apply it to the result"), "activation"
         )
-    if arrays[0].dtype.name.startswith("float8") or len(call.given) != len(set(call.given) - {"a_scale", "b_scale"}):
+    if arrays[0].dtype.name.startswith("float8") or {"a_scale", "b_scale"} & set(call.given):
         raise with_field(Unsupported("gradients of float8_e4m3fn products are not implemented"), "a")
     return _product(call, arrays), arrays
 
@@ -98,9 +98,8 @@ def _run(arrays, options: MatmulOptions, out_dtype):
     arrays = (*arrays, *(None,) * (len(_NAMES) - len(arrays)))
     dtype = dtype_name(default_out_dtype(arrays[0].dtype) if out_dtype is None else out_dtype)
     present = tuple(x for x in arrays if x is not None)
-    told = [None if x is None else described(x) for x in arrays]
-    if any(isinstance(x, jax.core.Tracer) for x in present):
-        told = [None if x is None else x._replace(device=None, device_index=0) for x in told]
+    inside = is_inside(present)
+    told = [None if x is None else described(x, inside) for x in arrays]
     return _compiled(_call(tuple(told), hashable(options), dtype), present)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from fovea import _core, _jax_plain
 from fovea._frameworks import lse_shape
+from fovea._jax import device_of
 from fovea._options import Options
 from fovea.errors import Error, InvalidArgument, Unsupported, with_field
 
@@ -42,10 +43,16 @@ class Described(NamedTuple):
         return _core.View.make(0, self.dtype, self.device or device, self.device_index, list(shape), strides, None)
 
 
-def described(array) -> Described:
-    if isinstance(array, jax.core.Tracer):
+def is_inside(arrays) -> bool:
+    """Whether a call is part of a program: one tracer is enough."""
+    return any(isinstance(x, jax.core.Tracer) for x in arrays)
+
+
+def described(array, inside: bool = False) -> Described:
+    """inside: of a program, whose device is known when it runs."""
+    if inside:
         return Described(array.shape, array.dtype.name, None, 0)
-    own = next(iter(array.devices()))
+    own = device_of(array)
     device, index = ("cpu", 0) if own.platform == "cpu" else ("cuda", own.local_hardware_id or 0)
     return Described(array.shape, array.dtype.name, device, index)
 
@@ -148,15 +155,13 @@ def attention(q, k, v, options: Options, return_lse):
     register()
     vectors = [x for x in (getattr(options, name) for name in _VECTORS) if x is not None]
     vectors = _beside(q, vectors)
-    is_traced = any(isinstance(x, jax.core.Tracer) for x in (q, k, v, *vectors))
-
-    def told(array) -> Described:
-        return described(array)._replace(device=None, device_index=0) if is_traced else described(array)
-
+    inside = is_inside((q, k, v, *vectors))
     call = _call(
-        *(told(x) for x in (q, k, v)), hashable(options.with_arrays(lambda name, given: told(given))), return_lse
+        *(described(x, inside) for x in (q, k, v)),
+        hashable(options.with_arrays(lambda name, given: described(given, inside))),
+        return_lse,
     )
-    run = _run_at_once if vectors and not is_traced else _compiled
+    run = _run_at_once if vectors and not inside else _compiled
     found = run(call, q, k, v, tuple(vectors))
     return found if return_lse else found[0]
 
@@ -165,9 +170,9 @@ def _beside(q, vectors: list) -> list:
     """Lists and NumPy's vectors are made on JAX's first device: on that of q."""
     if isinstance(q, jax.core.Tracer):
         return vectors
-    place = next(iter(q.devices()))
     return [
-        x if isinstance(x, jax.core.Tracer) or x.devices() == q.devices() else jax.device_put(x, place) for x in vectors
+        x if isinstance(x, jax.core.Tracer) or x.devices() == q.devices() else jax.device_put(x, device_of(q))
+        for x in vectors
     ]
 
 
@@ -175,7 +180,7 @@ def _run_at_once(call: Call, *arrays):
     """On a CPU, lengths and offsets are looked at by the kernel, whose error comes through XLA."""
     try:
         found = _compiled(call, *arrays)
-        return jax.block_until_ready(found) if next(iter(found[0].devices())).platform == "cpu" else found
+        return jax.block_until_ready(found) if device_of(found[0]).platform == "cpu" else found
     except RuntimeError as error:
         told = re.search(r"INVALID_ARGUMENT: ((\w+).*)", str(error))
         if told is None:
