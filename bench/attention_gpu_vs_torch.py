@@ -204,9 +204,9 @@ def measure_cell(torch, fovea, flush, rounds, shape, ratios):
     return cell
 
 
-def first_call_seconds(torch, library, cache_dir):
+def first_call_seconds(torch, library, cache_dir, kernel):
     """Host time of the first call of a kernel, after another kernel's call has loaded driver and compiler."""
-    fovea = GpuFovea(library, cache_dir)
+    fovea = GpuFovea(library, cache_dir, kernel)
     seconds = []
     for dim, causal in ((64, False), (128, True)):
         q, k, v, o = (rows(torch, 1, 1024, 4, dim) for _ in range(4))
@@ -218,11 +218,11 @@ def first_call_seconds(torch, library, cache_dir):
     return seconds[-1]
 
 
-def measure_first_calls(library):
+def measure_first_calls(library, kernel):
     results = {}
     with tempfile.TemporaryDirectory() as cache_dir:
         for name in ("empty_cache_s", "warm_disk_cache_s"):  # a new process each
-            out = subprocess.run([sys.executable, __file__, "--library", library, "--first-call", cache_dir], check=True,
+            out = subprocess.run([sys.executable, __file__, "--library", library, "--kernel", kernel, "--first-call", cache_dir], check=True,
                                  capture_output=True, text=True).stdout
             results[name] = float(out.split()[-1])
     return results
@@ -286,10 +286,10 @@ def main():
     if not torch.cuda.is_available():
         sys.exit("PyTorch sees no GPU")
     if args.first_call:
-        print(first_call_seconds(torch, args.library, args.first_call))
+        print(first_call_seconds(torch, args.library, args.first_call, args.kernel))
         return
     torch.manual_seed(0)
-    first = measure_first_calls(args.library)
+    first = measure_first_calls(args.library, args.kernel)
     flush = torch.empty(1 << 28, dtype=torch.int8, device="cuda")
     with open(RATIOS_OF_FA3, encoding="utf-8") as file:
         ratios = json.load(file)["rows"]
