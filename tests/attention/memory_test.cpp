@@ -26,7 +26,7 @@
 namespace fovea {
 namespace {
 
-// Working memory is per thread, about 2 MiB of it at most; nothing else may be of any size.
+// Working memory is per thread, up to 2.4 MiB of it (AMX); nothing else may be of any size.
 constexpr int kThreads = 4;
 constexpr std::int64_t kAllowedBytes = (4 + 3 * kThreads) << 20;
 
