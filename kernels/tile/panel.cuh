@@ -14,14 +14,17 @@ struct Panels {
   static constexpr int kPanelBytes = rows * 128;
   static constexpr Descriptor kSwizzled = Descriptor{1} << 62 | Descriptor{1024 >> 4} << 32;  // 8 rows are 1024 bytes
 
+  /// Of an address: a block of a cluster has its rank above the 18 bits that a descriptor takes.
+  __device__ static Descriptor at(unsigned shared) { return (shared & 0x3ffff) >> 4; }
+
   /// As rows of the product's outer dimension; their columns are multiplied (q, k).
-  __device__ static Descriptor by_rows(unsigned shared) { return kSwizzled | Descriptor{1} << 16 | shared >> 4; }
+  __device__ static Descriptor by_rows(unsigned shared) { return kSwizzled | Descriptor{1} << 16 | at(shared); }
   /// The 16 columns number i of such a tile, to be added.
   __device__ static constexpr Descriptor depth(int i) { return i / 4 * (kPanelBytes >> 4) + i % 4 * 2; }
 
   /// As columns of the product's outer dimension; rows are multiplied (v).
   __device__ static Descriptor by_columns(unsigned shared) {
-    return kSwizzled | Descriptor{kPanelBytes >> 4} << 16 | shared >> 4;
+    return kSwizzled | Descriptor{kPanelBytes >> 4} << 16 | at(shared);
   }
   /// The 16 rows number i of such a tile, to be added.
   __device__ static constexpr Descriptor rows_depth(int i) { return i * (16 * 128 >> 4); }
