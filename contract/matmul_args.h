@@ -4,6 +4,7 @@
 // is in the user's tensors: an operand that is shared along one of them has stride 0 there.
 #pragma once
 
+#include "contract/divisor.h"
 #include "contract/host_device.h"
 
 namespace fovea {
@@ -34,7 +35,8 @@ struct ScaleArgs {
 /// How the tiles of d are shared out among blocks; GPU kernels only. Filled by the host twin of a kernel.
 struct MatmulSchedule {
   int tiles_m = 0, tiles_n = 0;
-  int group_m = 1;           // rows of tiles that are walked together, so that b stays in the L2 cache
+  int group_m = 1;  // rows of tiles that are walked together, so that b stays in the L2 cache
+  Divisor of_product, of_group, of_rows, of_last_rows;  // by their tiles (set_tiles): tile_at is before the first load
   int num_splits = 1;        // of k
   int k_per_split = 0;       // a multiple of block_k
   Int64 num_tiles = 0;       // tiles_m * tiles_n * batch * num_splits

@@ -28,6 +28,7 @@ struct MatmulConfig {
   MatrixOrder b_order = MatrixOrder::kRowMajor;
   MatrixOrder d_order = MatrixOrder::kRowMajor;
   MatrixOrder c_order = MatrixOrder::kRowMajor;
+  bool has_batch = false;
   bool has_c = false;
   BiasKind bias = BiasKind::kNone;
   Activation activation = Activation::kNone;

@@ -14,15 +14,25 @@ struct MatmulTilePlace {
   int batch;
 };
 
-/// index in [0, tiles_m * tiles_n * batch), which is below 2^31.
-HOST_DEVICE constexpr MatmulTilePlace tile_at(const MatmulSchedule& s, int index) {
-  const int per_product = s.tiles_m * s.tiles_n;
-  const int batch = index / per_product, rest = index - batch * per_product;
-  const int per_group = s.group_m * s.tiles_n;
-  const int group = rest / per_group, place = rest - group * per_group;
-  const int first = group * s.group_m, rows = min_of(s.group_m, s.tiles_m - first);
-  const int n = place / rows;
-  return {first + place - n * rows, n, batch};
+/// For the host: the tiles of one product, none of the three 0, and what tile_at divides by.
+constexpr void set_tiles(MatmulSchedule& s, int tiles_m, int tiles_n, int group_m) {
+  s.tiles_m = tiles_m, s.tiles_n = tiles_n, s.group_m = group_m;
+  const auto by = [](int d) { return Divisor(static_cast<unsigned>(d)); };
+  s.of_product = by(tiles_m * tiles_n);
+  s.of_group = by(group_m * tiles_n);
+  s.of_rows = by(group_m);
+  s.of_last_rows = by(tiles_m % group_m == 0 ? group_m : tiles_m % group_m);
+}
+
+/// index in [0, tiles_m * tiles_n * batch), which is below 2^31. has_batch: false if the batch is known to be 1.
+HOST_DEVICE constexpr MatmulTilePlace tile_at(const MatmulSchedule& s, int index, bool has_batch = true) {
+  const auto quotient = [](int n, const Divisor& d) { return static_cast<int>(d.divide(static_cast<unsigned>(n))); };
+  const int batch = has_batch ? quotient(index, s.of_product) : 0, rest = index - batch * s.tiles_m * s.tiles_n;
+  const int group = quotient(rest, s.of_group), place = rest - group * s.group_m * s.tiles_n;
+  const int first = group * s.group_m;
+  const bool is_whole = first + s.group_m <= s.tiles_m;
+  const int n = quotient(place, is_whole ? s.of_rows : s.of_last_rows);
+  return {first + place - n * (is_whole ? s.group_m : s.tiles_m - first), n, batch};
 }
 
 /// Stream-K: the shared tiles' steps of k, one tile after the other, are divided evenly; block (or cluster) number
@@ -39,11 +49,11 @@ struct MatmulTilePart {
 };
 
 /// Where k is split through the workspace: block index counts the splits of a tile one after the other.
-HOST_DEVICE constexpr MatmulTilePart part_at(const MatmulSchedule& s, int index, int k) {
-  if (s.num_splits == 1) return {tile_at(s, index), 0, 0, k};
+HOST_DEVICE constexpr MatmulTilePart part_at(const MatmulSchedule& s, int index, int k, bool has_batch = true) {
+  if (s.num_splits == 1) return {tile_at(s, index, has_batch), 0, 0, k};
   const int split = index % s.num_splits;
   const int begin = min_of(split * s.k_per_split, k);
-  return {tile_at(s, index / s.num_splits), split, begin, min_of(begin + s.k_per_split, k)};
+  return {tile_at(s, index / s.num_splits, has_batch), split, begin, min_of(begin + s.k_per_split, k)};
 }
 
 }  // namespace fovea

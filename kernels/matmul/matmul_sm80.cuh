@@ -203,7 +203,7 @@ __device__ void matmul_sm80(const MatmulArgs& args) {
   extern __shared__ __align__(128) char dynamic_shared[];
   const unsigned shared = shared_address(dynamic_shared);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
-  const MatmulTilePart part = part_at(args.schedule, static_cast<int>(blockIdx.x), args.k);
+  const MatmulTilePart part = part_at(args.schedule, static_cast<int>(blockIdx.x), args.k, c.has_batch);
   const int row = part.tile.m * c.block_m, column = part.tile.n * c.block_n;
   typename K::A a(args.a, batch_offset(args, args.a.stride_batch, part.tile.batch), row, args.m);
   typename K::B b(args.b, batch_offset(args, args.b.stride_batch, part.tile.batch), column, args.n);

@@ -30,7 +30,6 @@ namespace fovea {
 /// The matrix of this batch index in a tensor map of five dimensions; one that is shared along a dimension has no
 /// others.
 __device__ inline BoxPlace batch_place(const MatmulArgs& args, const Int64 (&stride)[kMatmulBatchDims], int batch) {
-  if (args.batch == 1) return {0, 0, 0, 0, 0};
   const int inner = batch % args.batch_sizes[2], outer = batch / args.batch_sizes[2];
   return {0, 0, stride[2] ? inner : 0, stride[1] ? outer % args.batch_sizes[1] : 0,
           stride[0] ? outer / args.batch_sizes[1] : 0};
@@ -74,10 +73,11 @@ __device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const Te
   for (int i = 0; i < c.cluster_n; ++i) a_blocks |= 1 << (work.rank_m + c.cluster_m * i);
 #pragma unroll
   for (int i = 0; i < c.cluster_m; ++i) b_blocks |= 1 << (i + c.cluster_m * work.rank_n);
-  const MatmulTilePlace tile = tile_at(args.schedule, steps.index);
+  const MatmulTilePlace tile = tile_at(args.schedule, steps.index, c.has_batch);
   const int row = work.row_of(tile), column = work.column_of(tile);
   const BoxPlace a_batch = batch_place(args, args.a.stride_batch, tile.batch);
   const BoxPlace b_batch = batch_place(args, args.b.stride_batch, tile.batch);
+#pragma unroll 1  // four copies of this were a fifth of the kernel, which small products read from memory
   for (int step = steps.begin; step < steps.end; ++step) {
     const unsigned full = shared + K::kLayout.full + 8 * place.stage,
                    empty = shared + K::kLayout.empty + 8 * place.stage;
@@ -92,10 +92,11 @@ __device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const Te
 }
 
 /// Through shared memory and the copy engine, 16 rows by a chunk of columns at a time: every warp for itself, so that
-/// no warp waits for another. The swizzle is the map's.
+/// no warp waits for another. The swizzle is the map's. The block's last tile (is_last) goes where this warpgroup's rows
+/// of a were: nothing is loaded any more, nobody else reads them, and no chunk waits for the one before.
 template <MatmulConfig c>
 __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_map, unsigned shared, int group,
-                                     int thread, int row, int column, int batch,
+                                     int thread, int row, int column, int batch, bool is_last,
                                      const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
   constexpr int kColumns = K::kLayout.store_columns, kChunks = kColumns / 8, kParts = c.block_n / kColumns;
@@ -106,13 +107,19 @@ __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_
   const int tile_row = lane % 16;  // that this lane addresses
   const int flip = kChunks == 8 ? tile_row % 8 : tile_row / 2 % 4;
   const unsigned buffers = shared + K::kLayout.store + (4 * group + warp) * kBuffers * K::kLayout.store_bytes;
+  constexpr bool kUsesStages = kBuffers < K::kBlocks * kParts && kParts <= c.stages && K::kLayout.store_bytes <= 2048;
+  const unsigned stages = shared + K::kLayout.a + group * K::kBlocks * 8192 + warp * 2048;
 #pragma unroll
   for (int i = 0; i < K::kBlocks; ++i) {
     const int first_row = row + 64 * (group * K::kBlocks + i) + 16 * warp;
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
-      const unsigned buffer = buffers + (i * kParts + part) % kBuffers * K::kLayout.store_bytes;
-      if (lane == 0) cp_async_bulk_wait_group_read<kBuffers - 1>();
+      unsigned buffer = buffers + (i * kParts + part) % kBuffers * K::kLayout.store_bytes;
+      if (kUsesStages && is_last) {
+        buffer = stages + part * K::kLayout.a_bytes + i * 8192;
+      } else if (lane == 0) {
+        cp_async_bulk_wait_group_read<kBuffers - 1>();
+      }
       __syncwarp();
 #pragma unroll
       for (int j = 0; j < kColumns / 16; ++j) {
@@ -337,7 +344,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<152>();
     while (work.take(at, steps)) {
       if constexpr (K::kPushes) barrier_cluster_arrive_relaxed();
-      const MatmulTilePlace tile = tile_at(args.schedule, steps.index);
+      const MatmulTilePlace tile = tile_at(args.schedule, steps.index, c.has_batch);
       const int row = work.row_of(tile), column = work.column_of(tile);
       float sums[K::kBlocks][K::kSums];
       if constexpr (kPromotes<c>) {
@@ -365,7 +372,8 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
         fence_proxy_async();  // the next tile's loads write where this one's partial tile was
         barrier_cluster();
       } else if constexpr (K::kStoresByTma) {
-        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch, sums);
+        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch,
+                                work.is_done(at), sums);
       } else {
         store_directly<c>(args, group, thread, row, column, tile.batch, sums);
       }

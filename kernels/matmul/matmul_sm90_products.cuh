@@ -119,6 +119,10 @@ struct MatmulWork {
     place.next_tile += clusters;
     return work.index < count;
   }
+  /// Whether nothing is left to take.
+  __device__ bool is_done(const Place& place) const {
+    return place.next_tile >= count && place.shared_end <= place.shared_begin;
+  }
   /// First row and column of this block's tile.
   __device__ int row_of(const MatmulTilePlace& tile) const { return (tile.m * c.cluster_m + rank_m) * c.block_m; }
   __device__ int column_of(const MatmulTilePlace& tile) const { return (tile.n * c.cluster_n + rank_n) * c.block_n; }

@@ -40,6 +40,7 @@ std::string source_of(const MatmulConfig& c) {
   word("a_order", "MatrixOrder", kOrders[static_cast<int>(c.a_order)]);
   word("b_order", "MatrixOrder", kOrders[static_cast<int>(c.b_order)]);
   word("d_order", "MatrixOrder", kOrders[static_cast<int>(c.d_order)]);
+  if (c.has_batch) text += ", .has_batch = true";
   if (c.has_c) text += ", .has_c = true";
   if (c.bias != BiasKind::kNone) word("bias", "BiasKind", kBiases[static_cast<int>(c.bias)]);
   if (c.activation != Activation::kNone) word("activation", "Activation", kActivations[static_cast<int>(c.activation)]);
@@ -83,6 +84,7 @@ MatmulConfig gpu_matmul_config(const MatmulProblem& problem, bool swaps_ab) {
   c.a_order = p.a_order;
   c.b_order = p.b_order;
   c.d_order = p.d_order;
+  c.has_batch = p.batch > 1;
   c.has_c = p.has_c;
   c.bias = !p.has_bias ? BiasKind::kNone : swaps_ab ? BiasKind::kPerRow : BiasKind::kPerColumn;
   c.activation = p.activation;

@@ -124,9 +124,8 @@ cuda::TensorMap operand_map(const cuda::Driver& driver, const MatmulArgs& args, 
 MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c, int slots) {
   MatmulSchedule s;
   const int m = c.block_m * c.cluster_m, n = c.block_n * c.cluster_n;
-  s.tiles_m = (args.m + m - 1) / m;
-  s.tiles_n = (args.n + n - 1) / n;
-  s.group_m = group_of_tiles(s.tiles_m, s.tiles_n, m, n, slots);
+  const int tiles_m = ceil_div(args.m, m), tiles_n = ceil_div(args.n, n);
+  set_tiles(s, tiles_m, tiles_n, group_of_tiles(tiles_m, tiles_n, m, n, slots));
   s.num_splits = c.num_splits;
   s.num_tiles = Int64{s.tiles_m} * s.tiles_n * args.batch;
   if (c.shares_tiles) s.shared_tiles = sm90_shared_tiles(c, s.num_tiles, args.k, slots);

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "base/math.h"
+#include "contract/matmul_tiles.h"
 #include "cuda/launch.h"
 #include "runtime.h"
 
@@ -51,10 +52,9 @@ MatmulConfig merge_config(const MatmulConfig& c) {
 
 MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c) {
   MatmulSchedule s;
-  s.tiles_m = (args.m + c.block_m - 1) / c.block_m;
-  s.tiles_n = (args.n + c.block_n - 1) / c.block_n;
+  const int tiles_m = ceil_div(args.m, c.block_m), tiles_n = ceil_div(args.n, c.block_n);
   // Two blocks of every SM of a large GPU; which of them run together is the hardware's choice.
-  s.group_m = group_of_tiles(s.tiles_m, s.tiles_n, c.block_m, c.block_n, 256);
+  set_tiles(s, tiles_m, tiles_n, group_of_tiles(tiles_m, tiles_n, c.block_m, c.block_n, 256));
   if (c.split == SplitKind::kWorkspace) {
     const int steps = (args.k + c.block_k - 1) / c.block_k;
     s.num_splits = std::max(1, std::min(c.num_splits, steps));
