@@ -25,13 +25,19 @@ struct Fp32Operand {
   const Element<dtype>* data;
   Int64 stride_rows, stride_depth;
   int rows_valid;
+  const Element<dtype>* mine;  // this thread's first element at k = 0
+  Int64 stride_fours;          // from one four of a thread to its next
   float held[kFours][4];
 
-  __device__ Fp32Operand(const MatrixArgs& x, Int64 batch, int first, int extent) {
+  __device__ Fp32Operand(const MatrixArgs& x, Int64 batch, int first, int extent, int thread) {
     stride_rows = is_a ? x.stride_row : x.stride_col;
     stride_depth = is_a ? x.stride_col : x.stride_row;
     data = static_cast<const Element<dtype>*>(x.data) + batch + first * stride_rows;
     rows_valid = extent - first;
+    int row, k;
+    place(0, thread, row, k);
+    mine = data + row * stride_rows + k * stride_depth;
+    stride_fours = kAlongDepth ? kThreads / (depth / 4) * stride_rows : kThreads / (rows / 4) * stride_depth;
   }
   /// Row and k of the first of four neighbours.
   __device__ static void place(int four, int thread, int& row, int& k) {
@@ -40,6 +46,21 @@ struct Fp32Operand {
     k = kAlongDepth ? index % (depth / 4) * 4 : index / (rows / 4);
   }
   __device__ void load(int k_first, int k_end, int thread) {
+    if constexpr (kIsVector) {
+      if (rows_valid >= rows && k_end - k_first >= depth) {
+        const Element<dtype>* from = mine + k_first * stride_depth;
+#pragma unroll
+        for (int f = 0; f < kFours; ++f) {
+          const float4 x = *reinterpret_cast<const float4*>(from + f * stride_fours);
+          held[f][0] = x.x, held[f][1] = x.y, held[f][2] = x.z, held[f][3] = x.w;
+        }
+        return;
+      }
+    }
+    load_some(k_first, k_end, thread);
+  }
+  /// At the edge of the operand, or element by element.
+  __device__ void load_some(int k_first, int k_end, int thread) {
 #pragma unroll
     for (int f = 0; f < kFours; ++f) {
       int row, k;
@@ -47,13 +68,6 @@ struct Fp32Operand {
       const Element<dtype>* from = data + row * stride_rows + (k_first + k) * stride_depth;
       const int left = kAlongDepth ? k_end - k_first - k : rows_valid - row;
       const bool exists = kAlongDepth ? row < rows_valid : k_first + k < k_end;
-      if constexpr (kIsVector) {
-        if (exists && left >= 4) {
-          const float4 x = *reinterpret_cast<const float4*>(from);
-          held[f][0] = x.x, held[f][1] = x.y, held[f][2] = x.z, held[f][3] = x.w;
-          continue;
-        }
-      }
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         held[f][i] = exists && i < left ? to_float<dtype>(from[i * (kAlongDepth ? stride_depth : stride_rows)]) : 0.0f;
@@ -120,11 +134,13 @@ template <MatmulConfig c>
 __device__ void matmul_fp32(const MatmulArgs& args) {
   using K = MatmulFp32<c>;
   extern __shared__ __align__(16) float floats[];
-  const int thread = static_cast<int>(threadIdx.x), x = thread % 16, y = thread / 16;
-  const MatmulTilePart part = part_at(args.schedule, static_cast<int>(blockIdx.x), args.k);
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
+  // Lanes of a warp as 4 x 8: what a quarter of them reads at once lies in different banks.
+  const int x = warp % 4 * 4 + lane % 2 + lane / 16 * 2, y = warp / 4 * 8 + lane / 2 % 8;
+  const MatmulTilePart part = part_at(args.schedule, static_cast<int>(blockIdx.x), args.k, c.has_batch);
   const int row = part.tile.m * c.block_m, column = part.tile.n * c.block_n;
-  typename K::A a(args.a, batch_offset(args, args.a.stride_batch, part.tile.batch), row, args.m);
-  typename K::B b(args.b, batch_offset(args, args.b.stride_batch, part.tile.batch), column, args.n);
+  typename K::A a(args.a, batch_offset(args, args.a.stride_batch, part.tile.batch), row, args.m, thread);
+  typename K::B b(args.b, batch_offset(args, args.b.stride_batch, part.tile.batch), column, args.n, thread);
   float sums[4 * K::kRows][4 * K::kColumns] = {};
   if (part.k_begin < part.k_end) {
     a.load(part.k_begin, part.k_end, thread);
