@@ -21,6 +21,8 @@ double clk_per_step(const MatmulConfig& c) {
   return kBlockK * (c.block_m * c.block_n / 128.0 + (c.block_m + c.block_n) / 4.0);
 }
 
+constexpr SimpleCost kCost = {.clk_per_step = clk_per_step, .block_clk = 2000, .merge_clk = 6000};
+
 std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& device) {
   std::vector<MatmulConfig> configs;
   for (const auto& [block_m, block_n] : kBlocks) {
@@ -31,7 +33,7 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& d
     c.blocks_per_sm = block_m * block_n < 128 * 128 ? 2 : 1;  // two of 128 x 128 would spill some registers
     configs.push_back(c);
   }
-  return simple_candidates(p, device, configs, clk_per_step);
+  return simple_candidates(p, device, configs, kCost);
 }
 
 MatmulPlan prepare(Runtime& runtime, const MatmulProblem& p, const DeviceInfo& device, const MatmulConfig& c) {

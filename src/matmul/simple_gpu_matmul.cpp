@@ -17,8 +17,6 @@ namespace {
 
 constexpr int kMergeThreads = 256;
 constexpr int kMaxSplits = 16;
-constexpr double kMergeClk = 6000;  // the second launch
-constexpr double kBlockClk = 2000;  // first loads and stores of a tile
 
 struct LoadedSimple {
   std::shared_ptr<const cuda::Kernel> product;
@@ -68,8 +66,7 @@ MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c) {
 }  // namespace
 
 std::vector<MatmulConfig> simple_candidates(const MatmulProblem& p, const DeviceInfo& device,
-                                            std::span<const MatmulConfig> configs,
-                                            double (*clk_per_step)(const MatmulConfig&)) {
+                                            std::span<const MatmulConfig> configs, const SimpleCost& cost) {
   struct Candidate {
     MatmulConfig config;
     double clk;
@@ -80,12 +77,17 @@ std::vector<MatmulConfig> simple_candidates(const MatmulProblem& p, const Device
     for (int splits = 1; splits <= kMaxSplits; splits *= 2) {
       const auto tiles = static_cast<double>(tiles_of(p, config));
       const double steps = std::ceil(static_cast<double>(p.k) / config.block_k / splits);
-      if (splits > 1 && (tiles * splits / 2 > sms || steps < 4)) break;
+      if (splits > 1 && (tiles * splits / 2 > sms || steps < cost.min_steps)) break;
       MatmulConfig c = config;
       c.num_splits = splits;
       c.split = splits > 1 ? SplitKind::kWorkspace : SplitKind::kNone;
-      double clk = std::ceil(tiles * splits / sms) * (steps * clk_per_step(c) + kBlockClk);
-      if (splits > 1) clk += kMergeClk;
+      const double waves = tiles * splits / sms;
+      double clk = (cost.has_whole_waves ? std::ceil(waves) : std::max(1.0, waves)) *
+                   (steps * cost.clk_per_step(c) + cost.block_clk);
+      if (splits > 1) {
+        const double elements = static_cast<double>(p.m) * p.n * p.batch;
+        clk += cost.merge_clk + cost.merge_element_clk * splits * elements / sms;
+      }
       all.push_back({c, clk});
     }
   }

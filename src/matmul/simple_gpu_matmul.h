@@ -15,11 +15,20 @@ struct SimpleGpuMatmul {
   int (*shared_bytes)(const MatmulConfig&);
 };
 
+/// What a card predicts times from, in clocks.
+struct SimpleCost {
+  double (*clk_per_step)(const MatmulConfig&);  // of one SM, for block_k steps of k of one tile
+  double block_clk;                             // first loads and stores of a tile
+  double merge_clk;                             // the second launch, where k is split …
+  double merge_element_clk = 0;                 // … and each part's element of d, for one SM
+  double min_steps = 4;                         // of a part of k
+  bool has_whole_waves = true;                  // false: SMs have several blocks, which fill a last wave's gaps
+};
+
 /// Orders configs (block, warps and stages filled in) by predicted time, and lets each split k where its tiles leave
-/// SMs idle. clk_per_step: of one SM, for block_k steps of k of one tile.
+/// SMs idle.
 std::vector<MatmulConfig> simple_candidates(const MatmulProblem& problem, const DeviceInfo& device,
-                                            std::span<const MatmulConfig> configs,
-                                            double (*clk_per_step)(const MatmulConfig&));
+                                            std::span<const MatmulConfig> configs, const SimpleCost& cost);
 
 MatmulPlan prepare_simple_matmul(Runtime& runtime, const SimpleGpuMatmul& kernel, const DeviceInfo& device,
                                  const MatmulConfig& config);
