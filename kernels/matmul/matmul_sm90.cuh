@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// d = activation(alpha a b + beta c + bias) on Hopper, a and b of 16 bits or of e4m3, fp32 sums.
+// d = activation(alpha a b + beta c + bias) on Hopper, a and b of 16 bits, of e4m3 or of TF32, fp32 sums.
 // Roles: one thread of the first warpgroup fills a ring of stages through the copy engine (produce); each of the other
 // one or two warpgroups multiplies its rows of the tile out of shared memory with wgmma (consume, in
 // matmul_sm90_products.cuh) and stores them (store_…). Blocks stay and take tile after tile, so that loads of the next
@@ -7,7 +7,7 @@
 // Blocks of a cluster either share operands (cluster_m x cluster_n tiles; every block loads its share and multicasts
 // it) or split k (splits): then partial tiles meet in shared memory and each block finishes a slice, in a fixed order.
 // Operands of 16 bits may be contiguous along k or along m or n: the descriptors say which; the transposition costs
-// nothing. e4m3 must be contiguous along k.
+// nothing. e4m3 and TF32 must be contiguous along k. TF32 is fp32 that the copy engine rounds on its way.
 #pragma once
 
 #include "contract/matmul_args.h"
@@ -92,8 +92,8 @@ __device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const Te
 }
 
 /// Through shared memory and the copy engine, 16 rows by a chunk of columns at a time: every warp for itself, so that
-/// no warp waits for another. The swizzle is the map's. The block's last tile (is_last) goes where this warpgroup's rows
-/// of a were: nothing is loaded any more, nobody else reads them, and no chunk waits for the one before.
+/// no warp waits for another. The swizzle is the map's. The block's last tile (is_last) goes where this warpgroup's
+/// rows of a were: nothing is loaded any more, nobody else reads them, and no chunk waits for the one before.
 template <MatmulConfig c>
 __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_map, unsigned shared, int group,
                                      int thread, int row, int column, int batch, bool is_last,
@@ -372,8 +372,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
         fence_proxy_async();  // the next tile's loads write where this one's partial tile was
         barrier_cluster();
       } else if constexpr (K::kStoresByTma) {
-        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch,
-                                work.is_done(at), sums);
+        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch, work.is_done(at), sums);
       } else {
         store_directly<c>(args, group, thread, row, column, tile.batch, sums);
       }

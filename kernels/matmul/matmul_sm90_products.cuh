@@ -35,7 +35,7 @@ struct MatmulSm90 {
   static constexpr int kStepB = kMajorN ? 2048 : 32;
 
   static_assert(c.block_k == matmul_sm90_block_k(c.dtype), "a stage is a row of the swizzle's 128 bytes");
-  static_assert(size_bytes(c.dtype) == 2 || (!kMajorM && !kMajorN), "bytes are not transposed on their way");
+  static_assert(size_bytes(c.dtype) == 2 || (!kMajorM && !kMajorN), "only 16 bits are transposed on the way");
   static_assert(c.block_m % (64 * kWarpgroups) == 0, "every warpgroup takes whole blocks of 64 rows");
   static_assert(kSplits == 1 || !kShares, "tiles are shared by whole blocks");
   static_assert(kSplits == 1 || c.cluster_m * c.cluster_n == 1, "a cluster shares operands or splits k");
@@ -148,6 +148,12 @@ __device__ void multiply_64(float (&d)[MatmulSm90<c>::kSums], unsigned long long
       wgmma_m64k32_e4m3_first(d, a, b);
     } else {
       wgmma_m64k32_e4m3(d, a, b);
+    }
+  } else if constexpr (c.dtype == DType::kF32) {
+    if constexpr (is_first) {
+      wgmma_m64k8_tf32_first(d, a, b);
+    } else {
+      wgmma_m64k8_tf32(d, a, b);
     }
   } else if constexpr (is_first) {
     wgmma_m64k16_first<c.dtype, K::kMajorM, K::kMajorN>(d, a, b);

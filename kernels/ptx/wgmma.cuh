@@ -149,6 +149,23 @@ __device__ inline void after_wait(unsigned (&x)[n]) {
     FOVEA_WGMMA_E4M3_ASM(n, numbers, a, b, p, 0, operands("=f"));                                   \
   }
 
+// The same of elements of 32 bits, whose last 13 bits are not looked at.
+#define FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, accumulate, ...)                                     \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %" #p ", 0;\n wgmma.mma_async.sync.aligned.m64n" #n \
+               "k8.f32.tf32.tf32 {" numbers "}, %" #a ", %" #b ", p, 1, 1;\n}"                         \
+               : __VA_ARGS__                                                                           \
+               : "l"(a_descriptor), "l"(b_descriptor), "n"(accumulate)                                 \
+               : "memory")
+#define FOVEA_WGMMA_TF32(n, numbers, operands, a, b, p)                                            \
+  __device__ inline void wgmma_m64k8_tf32(float(&d)[n / 2], unsigned long long a_descriptor,       \
+                                          unsigned long long b_descriptor) {                       \
+    FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, 1, operands("+f"));                                  \
+  }                                                                                                \
+  __device__ inline void wgmma_m64k8_tf32_first(float(&d)[n / 2], unsigned long long a_descriptor, \
+                                                unsigned long long b_descriptor) {                 \
+    FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, 0, operands("=f"));                                  \
+  }
+
 /// d += a b; wgmma_m64k16_first is d = a b. n is twice the size of d. dtype of a and b: kBF16 or kF16.
 FOVEA_WGMMA(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6, 7, 8)
 FOVEA_WGMMA(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10, 11, 12)
@@ -186,5 +203,24 @@ FOVEA_WGMMA_E4M3(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106)
 FOVEA_WGMMA_E4M3(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114)
 FOVEA_WGMMA_E4M3(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122)
 FOVEA_WGMMA_E4M3(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130)
+
+/// The same for 8 steps of k of fp32 as TF32.
+FOVEA_WGMMA_TF32(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6)
+FOVEA_WGMMA_TF32(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10)
+FOVEA_WGMMA_TF32(32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18)
+FOVEA_WGMMA_TF32(48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26)
+FOVEA_WGMMA_TF32(64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34)
+FOVEA_WGMMA_TF32(80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42)
+FOVEA_WGMMA_TF32(96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50)
+FOVEA_WGMMA_TF32(112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58)
+FOVEA_WGMMA_TF32(128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66)
+FOVEA_WGMMA_TF32(144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74)
+FOVEA_WGMMA_TF32(160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82)
+FOVEA_WGMMA_TF32(176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90)
+FOVEA_WGMMA_TF32(192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98)
+FOVEA_WGMMA_TF32(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106)
+FOVEA_WGMMA_TF32(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114)
+FOVEA_WGMMA_TF32(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122)
+FOVEA_WGMMA_TF32(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130)
 
 }  // namespace fovea

@@ -7,7 +7,8 @@
 namespace fovea::cuda {
 namespace {
 
-int native_type(DType dtype) {
+int native_type(DType dtype, bool rounds_to_tf32) {
+  if (rounds_to_tf32) return 11;
   switch (dtype) {                // CUtensorMapDataType
     case DType::kE4M3: return 0;  // as bytes
     case DType::kI32: return 3;
@@ -38,6 +39,7 @@ void check_tensor_map(const TensorMapShape& s) {
          "stride must be a multiple of 16 bytes below 2^40", s.stride_bytes[d], d);
   }
   const int row_bytes = s.box[0] * size_bytes(s.dtype);
+  need(!s.rounds_to_tf32 || s.dtype == DType::kF32, "only fp32 is rounded to TF32", name_of(s.dtype), 0);
   need(row_bytes % 16 == 0, "a row of the box must be a multiple of 16 bytes", row_bytes, 0);
   need(row_bytes <= span_bytes(s.swizzle), "a row of the box must fit into the swizzle's span", row_bytes, 0);
 }
@@ -55,8 +57,9 @@ TensorMap encode_tensor_map(const Driver& driver, const TensorMapShape& shape) {
     if (d > 0) stride[d - 1] = static_cast<std::uint64_t>(shape.stride_bytes[d]);
   }
   TensorMap map = {};
-  driver.check(driver.api.cuTensorMapEncodeTiled(&map, native_type(shape.dtype), static_cast<std::uint32_t>(shape.rank),
-                                                 const_cast<void*>(shape.data), extent, stride, box, step,
+  driver.check(driver.api.cuTensorMapEncodeTiled(&map, native_type(shape.dtype, shape.rounds_to_tf32),
+                                                 static_cast<std::uint32_t>(shape.rank), const_cast<void*>(shape.data),
+                                                 extent, stride, box, step,
                                                  /*interleave=*/0, static_cast<int>(shape.swizzle),
                                                  static_cast<int>(shape.l2_promotion), /*oob_fill=*/0),
                "cuTensorMapEncodeTiled");

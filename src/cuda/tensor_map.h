@@ -19,6 +19,7 @@ struct TensorMapShape {
   static constexpr int kMaxRank = 5;
   const void* data = nullptr;  // aligned to 16 bytes
   DType dtype = DType::kBF16;
+  bool rounds_to_tf32 = false;  // what is copied from a kF32 tensor, to nearest, ties to even (seen on an H200)
   int rank = 0;
   std::int64_t extent[kMaxRank] = {};  // elements; dimension 0 is contiguous
   std::int64_t stride_bytes[kMaxRank] =

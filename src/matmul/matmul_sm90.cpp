@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The card of kernels/matmul/matmul_sm90.cuh: fp16, bf16 and e4m3 on Hopper, operands through the copy engine.
+// The card of kernels/matmul/matmul_sm90.cuh: fp16, bf16, e4m3 and TF32 on Hopper, operands through the copy engine.
 #include "contract/matmul_sm90.h"
 
 #include <fmt/format.h>
@@ -27,7 +27,7 @@ struct LoadedSm90 {
 Support supports(const MatmulProblem& p, const DeviceInfo& device) {
   if (Support s = supports_gpu_matmul(p, device); !s) return s;
   if (!device.has_wgmma) return Support::no("needs wgmma, which is in compute capability 9.0 only");
-  if (p.dtype == DType::kF32) return Support::no("multiplies fp16, bf16 and e4m3");
+  if (p.dtype == DType::kF32 && p.math != Math::kFast) return Support::no("multiplies fp32 as TF32, with math = fast");
   if (p.k == 0) return Support::no("needs k of at least 1");
   for (const auto& [name, order, alignment] :
        {std::tuple{"a", p.a_order, p.a_alignment_bytes}, {"b", p.b_order, p.b_alignment_bytes}}) {
@@ -43,6 +43,11 @@ Support supports(const MatmulProblem& p, const DeviceInfo& device) {
     return Support::no(
         "multiplies e4m3 with k contiguous in both operands; give a row-major and b as the transposed view of an (n, "
         "k) matrix");
+  }
+  if (p.dtype == DType::kF32 && (p.a_order != MatrixOrder::kRowMajor || p.b_order != MatrixOrder::kColumnMajor)) {
+    return Support::no(
+        "multiplies TF32 with k contiguous in both operands; for twice the speed give a row-major and b as the "
+        "transposed view of an (n, k) matrix");
   }
   return Support::yes();
 }
@@ -81,6 +86,7 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceI
                   : c.shares_tiles ? ", last tiles shared"
                                    : "",
                   c.swaps_ab ? ", as d^T = b^T a^T" : "");
+  if (c.dtype == DType::kF32) prepared.plan.detail += ", as TF32";
   prepared.plan.state = std::move(loaded);
   return std::move(prepared.plan);
 }
@@ -88,7 +94,7 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceI
 /// One matrix and its batch as five dimensions. x runs along the stride of 1.
 cuda::TensorMap map_of(const cuda::Driver& driver, const MatmulArgs& args, const void* data, DType dtype,
                        Int64 extent_x, Int64 extent_y, Int64 stride_y, const Int64 (&stride_batch)[kMatmulBatchDims],
-                       int box_x, int box_y, cuda::Swizzle swizzle) {
+                       int box_x, int box_y, cuda::Swizzle swizzle, bool rounds = false) {
   cuda::TensorMapShape shape;
   shape.data = data;
   shape.dtype = dtype;
@@ -107,6 +113,7 @@ cuda::TensorMap map_of(const cuda::Driver& driver, const MatmulArgs& args, const
     shape.box[2 + i] = 1;
   }
   shape.swizzle = swizzle;
+  shape.rounds_to_tf32 = rounds;
   // Rows that begin inside a line would bring lines that nobody asked for.
   shape.l2_promotion = shape.stride_bytes[1] % 256 == 0 ? cuda::L2Promotion::k256Bytes : cuda::L2Promotion::k128Bytes;
   return cuda::encode_tensor_map(driver, shape);
@@ -117,7 +124,7 @@ cuda::TensorMap operand_map(const cuda::Driver& driver, const MatmulArgs& args, 
   constexpr auto kSwizzle = cuda::Swizzle::k128Bytes;
   if (is_k_major)
     return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, matmul_sm90_block_k(dtype),
-                  box_rows, kSwizzle);
+                  box_rows, kSwizzle, /*rounds=*/dtype == DType::kF32);
   return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, 64, 64, kSwizzle);
 }
 

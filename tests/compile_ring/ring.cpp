@@ -76,9 +76,10 @@ std::size_t count_of(const AttentionProblem&, std::size_t candidates) { return c
 std::size_t count_of(const MatmulProblem& p, std::size_t candidates) {
   const bool is_e4m3 = p.dtype == DType::kE4M3;
   const MatrixOrder b_order = is_e4m3 ? MatrixOrder::kColumnMajor : MatrixOrder::kRowMajor;
+  const bool is_b_any = p.math == Math::kFast;  // matmul_sm90 takes one order, matmul_sm80 the other
   const bool is_plain = (p.dtype == DType::kBF16 || p.math == Math::kFast || is_e4m3) &&
                         p.d_dtype == (is_e4m3 ? DType::kBF16 : p.dtype) && !p.has_bias &&
-                        p.a_order == MatrixOrder::kRowMajor && p.b_order == b_order &&
+                        p.a_order == MatrixOrder::kRowMajor && (p.b_order == b_order || is_b_any) &&
                         p.d_order == MatrixOrder::kRowMajor;
   return is_plain ? candidates : std::min<std::size_t>(candidates, 1);
 }

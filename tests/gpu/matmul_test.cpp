@@ -3,6 +3,8 @@
 // of the caller; the same bits on every run; graphs; results beyond 2^31 elements.
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cstdint>
 #include <cstring>
 
 #include "cuda/architectures.h"
@@ -184,6 +186,43 @@ TEST(MatmulOnGpu, a_search_is_timed_by_the_clock_of_the_gpu) {
   // A call from the host takes longer than such a product on a GPU that has an H200's clock; emulated ones have none.
   if (gpu().info().has_wgmma && !gpu().is_emulated()) {
     EXPECT_LT(timings[0].seconds, 30e-6);
+  }
+}
+
+/// Number i of a: ties, both neighbours of ties and what is exact, of both signs and several exponents.
+float near_tf32(std::uint32_t i) {
+  constexpr std::uint32_t kLast[] = {0x1000, 0x0fff, 0x1001, 0, 0x1fff};
+  return std::bit_cast<float>(0x3f000000u + (i * 0x2000u & 0x00ffe000u) + kLast[i % 5]) * (i % 2 ? -1.0f : 1.0f);
+}
+
+/// a times the identity: d is a as it was multiplied.
+TEST(MatmulOnGpu, fast_fp32_is_rounded_to_nearest_ties_to_even_by_the_copy_engine_and_else_away_from_zero) {
+  if (!gpu().info().has_bf16_mma) GTEST_SKIP() << "needs sm_80";
+  constexpr int kSize = 64;
+  MatmulCase c = product({DType::kF32, Math::kFast}, kSize, kSize, kSize);
+  c.b_order = Order::kColumns;
+  for (const MatmulKernel* card : cards_for(c)) {
+    if (card->name == "matmul_fp32") continue;
+    MatmulData data(c);
+    const auto at = [](const HostTensor& t, int row, int column) {
+      return row * t.view.strides[0] + column * t.view.strides[1];
+    };
+    for (int i = 0; i < kSize * kSize; ++i) {
+      const int row = i / kSize, column = i % kSize;
+      store(data.a, at(data.a, row, column), near_tf32(static_cast<std::uint32_t>(i)));
+      store(data.b, at(data.b, row, column), row == column ? 1.0 : 0.0);
+    }
+    data.options.kernel = card->name;
+    DeviceMatmul on_gpu(data);
+    matmul(gpu().runtime, on_gpu.tensors(), data.options);
+    on_gpu.fetch();
+    const auto* d = static_cast<const float*>(data.d.view.data);
+    for (int i = 0; i < kSize * kSize; ++i) {
+      const std::uint32_t a = std::bit_cast<std::uint32_t>(near_tf32(static_cast<std::uint32_t>(i)));
+      const std::uint32_t half = card->name == "matmul_sm90" ? 0xfffu + (a >> 13 & 1u) : 0x1000u;
+      ASSERT_EQ(std::bit_cast<std::uint32_t>(d[at(data.d, i / kSize, i % kSize)]), (a + half) & 0xffffe000u)
+          << card->name << ", element " << i;
+    }
   }
 }
 

@@ -156,6 +156,42 @@ TEST_F(Sm90Words, warpgroup_products_of_e4m3) {
   }
 }
 
+/// The same of TF32: a (64 x 32) and b (16 rows of 32), whose elements do not have the last 13 bits either.
+TEST_F(Sm90Words, warpgroup_products_of_tf32) {
+  const auto place = [](int r, int c) { return static_cast<std::size_t>(r * 32 + ((c / 4) ^ (r % 8)) * 4 + c % 4); };
+  std::vector<float> in(64 * 32 + 16 * 32);
+  for (int r = 0; r < 64; ++r) {
+    for (int c = 0; c < 32; ++c) {
+      in[place(r, c)] = element(r, c);
+      if (r < 16) in[64 * 32 + place(r, c)] = element(r, c + 3);
+    }
+  }
+  const auto kernel = gpu().kernel(
+      "kernels/matmul/matmul_sm90.cuh", "test_wgmma_tf32", "const uint4* in, float* out",
+      "__shared__ __align__(1024) uint4 tile[640]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
+      "for (int i = t; i < 640; i += 128) tile[i] = in[i]; fence_proxy_async(); __syncthreads(); float d[8]; "
+      "const Descriptor a = wgmma_descriptor(shared_address(tile), 8192, 1024); "
+      "const Descriptor b = wgmma_descriptor(shared_address(tile + 512), 8192, 1024); "
+      "wgmma_fence(); wgmma_m64k8_tf32_first(d, a, b); "
+      "for (int i = 1; i < 4; ++i) wgmma_m64k8_tf32(d, a + 2 * i, b + 2 * i); "
+      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
+      "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];",
+      128);
+  const DeviceCopy input(in), output(std::vector<float>(1024));
+  const void* from = input.data();
+  void* to = output.data();
+  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
+  gpu().synchronize();
+  const auto out = output.values<float>();
+  for (int r = 0; r < 64; ++r) {
+    for (int c = 0; c < 16; ++c) {
+      float expected = 0.0f;
+      for (int i = 0; i < 32; ++i) expected += element(r, i) * element(c, i + 3);
+      ASSERT_EQ(out[static_cast<std::size_t>(r * 16 + c)], expected) << r << ", " << c;
+    }
+  }
+}
+
 /// The second kernel may start before the first has written; its wait must see the first one's end.
 TEST_F(Sm90Words, programmatic_launch_waits_for_the_kernel_before) {
   const auto slow =

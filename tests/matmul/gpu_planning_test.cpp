@@ -45,10 +45,30 @@ TEST(MatmulOnGpus, fast_math_is_tf32_where_there_is_a_matrix_unit_for_it) {
   MatmulProblem p = product(64, 64, 64, DType::kF32);
   p.math = Math::kFast;
   EXPECT_EQ(first_card(p, cuda::require_architecture("sm_80")), "matmul_sm80");
+  const DeviceInfo hopper = cuda::require_architecture("sm_90a");
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm80");  // wgmma takes k contiguous only
+  p.b_order = MatrixOrder::kColumnMajor;
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
+  for (const MatmulConfig& c : sm90_candidates(p, hopper)) {
+    EXPECT_EQ(c.block_k, 32);
+    EXPECT_LE(c.block_m * c.block_n, 128 * 32 * c.warps);  // more sums spill where threads store d
+  }
   EXPECT_EQ(first_card(p, cuda::require_architecture("sm_120a")), "matmul_sm80");
   const DeviceInfo turing = cuda::require_architecture("sm_75");
   EXPECT_EQ(first_card(p, turing), "matmul_fp32");
   EXPECT_EQ(matmul_sm80.supports(p, turing).reason, "multiplies TF32 from sm_80 on");
+}
+
+TEST(MatmulOnGpus, rows_that_are_read_element_by_element_are_split_among_more_blocks) {
+  const DeviceInfo hopper = cuda::require_architecture("sm_90a");
+  MatmulProblem p = product(114, 879, 640);
+  p.b_alignment_bytes = p.d_alignment_bytes = 2;
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
+  EXPECT_EQ(matmul_sm80.candidates(p, hopper).front().num_splits, 8);  // 25 us on an H200; 78 without splits
+  p = product(4096, 4096, 4096);
+  const MatmulConfig large = matmul_sm80.candidates(p, cuda::require_architecture("sm_80")).front();
+  EXPECT_EQ(large.block_m * large.block_n, 128 * 128);
+  EXPECT_EQ(large.num_splits, 1);
 }
 
 TEST(MatmulOnGpus, fp8_needs_its_matrix_unit_and_says_which_layout_is_fast) {

@@ -178,8 +178,10 @@ CUresult active_clusters(int* clusters, CUfunction function, const CUlaunchConfi
 CUresult encode_tensor_map(CUtensorMap* map, int type, std::uint32_t rank, void* address, const std::uint64_t* extents,
                            const std::uint64_t* strides, const std::uint32_t* box, const std::uint32_t* steps,
                            int interleave, int swizzle, int, int oob_fill) {
-  static constexpr int kBytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2};
-  if (type < 0 || type > 9 || rank < 1 || rank > 5 || interleave != 0 || swizzle < 0 || swizzle > 3 || oob_fill != 0) {
+  static constexpr int kBytes[] = {1, 2, 4, 4, 8, 8, 2, 4, 8, 2, 4, 4};
+  constexpr int kFlushed = 10, kTf32 = 11;  // CUtensorMapDataType
+  if (type < 0 || type > kTf32 || type == kFlushed || rank < 1 || rank > 5 || interleave != 0 || swizzle < 0 ||
+      swizzle > 3 || oob_fill != 0) {
     return kInvalidValue;
   }
   TensorMapFields f = {};
@@ -187,6 +189,7 @@ CUresult encode_tensor_map(CUtensorMap* map, int type, std::uint32_t rank, void*
   f.rank = static_cast<std::uint8_t>(rank);
   f.element_bytes = static_cast<std::uint8_t>(kBytes[type]);
   f.swizzle = static_cast<std::uint8_t>(swizzle);
+  f.rounds_to_tf32 = type == kTf32;
   f.address = reinterpret_cast<std::uint64_t>(address);
   if (f.address % 16 != 0) return kInvalidValue;
   for (std::uint32_t d = 0; d < rank; ++d) {

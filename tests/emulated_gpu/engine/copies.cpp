@@ -70,6 +70,15 @@ unsigned swizzled(unsigned address, int swizzle) {
   return address ^ ((address >> 7 & mask) << 4);
 }
 
+/// To nearest, ties to even, as an H200 was found to do; its manual does not say.
+void round_to_tf32(char* at) {
+  std::uint32_t bits;
+  std::memcpy(&bits, at, 4);
+  const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
+  bits = (is_finite ? bits + 0xfffu + (bits >> 13 & 1u) : bits) & 0xffffe000u;
+  std::memcpy(at, &bits, 4);
+}
+
 /// Calls move(shared address, global address or null if outside, bytes) for every row of up to 16 bytes of the box.
 template <typename Move>
 void for_each_chunk(const TensorMapFields& map, const TensorCopy& copy, Move move) {
@@ -113,6 +122,7 @@ void land(const PendingLoad& load) {
     for_each_chunk(load.map, load.copy, [&](unsigned to, const char* from, int bytes) {
       if (from) {
         std::memcpy(shared + to, from, static_cast<std::size_t>(bytes));
+        if (load.map.rounds_to_tf32) round_to_tf32(shared + to);
       } else {
         std::memset(shared + to, 0, static_cast<std::size_t>(bytes));
       }

@@ -43,4 +43,13 @@ inline void wgmma_m64k32_e4m3_first(float (&d)[sums], unsigned long long a, unsi
   emulated::engine->wgmma({d, 2 * sums, emulated::Number::kE4m3, false, false, false, nullptr, a, b});
 }
 
+template <int sums>
+inline void wgmma_m64k8_tf32(float (&d)[sums], unsigned long long a, unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, emulated::Number::kTf32, true, false, false, nullptr, a, b});
+}
+template <int sums>
+inline void wgmma_m64k8_tf32_first(float (&d)[sums], unsigned long long a, unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, emulated::Number::kTf32, false, false, false, nullptr, a, b});
+}
+
 }  // namespace fovea
