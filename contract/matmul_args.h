@@ -37,10 +37,10 @@ struct MatmulSchedule {
   int tiles_m = 0, tiles_n = 0;
   int group_m = 1;  // rows of tiles that are walked together, so that b stays in the L2 cache
   Divisor of_product, of_group, of_rows, of_last_rows;  // by their tiles (set_tiles): tile_at is before the first load
-  int num_splits = 1;        // of k
-  int k_per_split = 0;       // a multiple of block_k
-  Int64 num_tiles = 0;       // tiles_m * tiles_n * batch * num_splits
-  float* partial = nullptr;  // (num_splits, batch, m, n) fp32, contiguous, where k is split
+  int num_splits = 1;                                   // of k
+  int k_per_split = 0;                                  // a multiple of block_k
+  Int64 num_tiles = 0;                                  // tiles_m * tiles_n * batch * num_splits
+  float* partial = nullptr;                             // (num_splits, batch, m, n) fp32, contiguous, where k is split
   // Stream-K (matmul_sm90): the first shared_tiles tiles are no block's own, all blocks share their steps of k evenly
   // (shared_steps_before). partial then has a tile of fp32 sums per block; sent one flag per block and warp that
   // multiplies, zero before and after the launch: its sums are there.
