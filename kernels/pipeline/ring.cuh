@@ -7,13 +7,14 @@
 
 namespace fovea {
 
-/// One side's place in a ring; advance() once per buffer. One register where stages is a power of two.
+/// One side's place in a ring; advance() once per buffer that it is done with. One register where stages is a power of
+/// two.
 template <int stages, bool is_power_of_two = (stages & (stages - 1)) == 0>
 struct RingPlace {
   unsigned count = 0;
   __device__ int slot() const { return count % stages; }
   __device__ unsigned phase() const { return count / stages % 2; }
-  __device__ void advance() { ++count; }
+  __device__ void advance(bool does = true) { count += does; }
   __device__ RingPlace previous() const { return {count - 1}; }
 };
 
@@ -23,8 +24,9 @@ struct RingPlace<stages, false> {
   unsigned lap = 0;
   __device__ int slot() const { return at; }
   __device__ unsigned phase() const { return lap; }
-  __device__ void advance() {
-    if (++at == stages) {
+  __device__ void advance(bool does = true) {
+    at += does;
+    if (at == stages) {
       at = 0;
       lap ^= 1;
     }
@@ -51,10 +53,10 @@ struct Ring {
   }
   __device__ void wait_full(const Place& at) const { mbarrier_wait(full(at.slot()), at.phase()); }
   __device__ void wait_empty(const Place& at) const { mbarrier_wait(empty(at.slot()), at.phase() ^ 1); }
-  /// By a whole warp: one arrival.
-  __device__ void release(const Place& at) const {
+  /// By a whole warp: one arrival. Without a branch, whether it does or not.
+  __device__ void release(const Place& at, bool does = true) const {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) mbarrier_arrive(empty(at.slot()));
+    if (threadIdx.x % 32 == 0 && does) mbarrier_arrive(empty(at.slot()));
   }
 };
 

@@ -11,6 +11,13 @@ __device__ inline float ex2_approx(float x) {
   return y;
 }
 
+// Base 2, to 2^-22 of it, or of 1 if it is smaller. docs.nvidia.com/cuda/parallel-thread-execution, "lg2"
+__device__ inline float lg2_approx(float x) {
+  float y;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // docs.nvidia.com/cuda/parallel-thread-execution, "rcp.approx.ftz.f32"
 __device__ inline float rcp_approx(float x) {
   float y;

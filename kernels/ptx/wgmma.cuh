@@ -5,33 +5,9 @@
 #pragma once
 
 #include "contract/dtype.h"
+#include "kernels/ptx/wgmma_group.cuh"
 
 namespace fovea {
-
-// Before the first product, and after registers of d were written otherwise.
-// docs.nvidia.com/cuda/parallel-thread-execution, "wgmma.fence"
-__device__ inline void wgmma_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
-
-// docs.nvidia.com/cuda/parallel-thread-execution, "wgmma.commit_group"
-__device__ inline void wgmma_commit_group() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-
-// All but the newest `pending` groups are done. "wgmma.wait_group"
-template <int pending>
-__device__ inline void wgmma_wait_group() {
-  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(pending) : "memory");
-}
-
-/// Keeps reads of x behind the wait above it.
-template <int n>
-__device__ inline void after_wait(float (&x)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) asm volatile("" : "+f"(x[i])::"memory");
-}
-template <int n>
-__device__ inline void after_wait(unsigned (&x)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) asm volatile("" : "+r"(x[i])::"memory");
-}
 
 // The instruction names every register of d: numbers and operands come in groups of eight.
 // clang-format off

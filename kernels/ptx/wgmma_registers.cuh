@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products of a warpgroup for attention (sm_90a), d = a b + d, fp32 accumulators: m64nNk16 for every N that is a
 // multiple of 16, a also from registers (as in mma_m16n8k16 for the warp's 16 rows, b then N-major), and none of them a
-// barrier to the compiler for memory: fences, commits and waits are (wgmma.cuh, which says how d is laid out).
-// docs.nvidia.com/cuda/parallel-thread-execution, "wgmma". Macros, because an instruction's operands are a literal.
+// barrier to the compiler for memory: fences, commits and waits are (wgmma_group.cuh); wgmma.cuh says how d is laid
+// out. docs.nvidia.com/cuda/parallel-thread-execution, "wgmma". Macros, because an instruction's operands are a
+// literal.
 #pragma once
 
 #include "contract/dtype.h"
-#include "kernels/ptx/wgmma.cuh"
+#include "kernels/ptx/wgmma_group.cuh"
 
 namespace fovea {
 
-/// The instruction of one width and type.
+// Bit n / 16: products of width n are needed. A kernel that says so is compiled 15 ms sooner.
+#ifndef FOVEA_WGMMA_WIDTHS
+#define FOVEA_WGMMA_WIDTHS 0x1fffe
+#endif
+
+/// The instruction of one width and type, and four of them in one word: the compiler's time goes by operands of words.
 template <int n, DType dtype>
-struct Wgmma;
+struct WgmmaWord;
 
 // clang-format off
 #define FOVEA_RN8 "%0, %1, %2, %3, %4, %5, %6, %7"
@@ -93,49 +99,103 @@ struct Wgmma;
   "+f"(d[112]), "+f"(d[113]), "+f"(d[114]), "+f"(d[115]), "+f"(d[116]), "+f"(d[117]), "+f"(d[118]), "+f"(d[119])
 #define FOVEA_RA128 FOVEA_RA120, \
   "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
-#define FOVEA_WGMMA_STRUCT(n, regs, type, name, p0, p1, p2, p3, p4)                                                        \
+#define FOVEA_WGMMA_OF(n, regs, name) "wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." name "." name " {" FOVEA_RN##regs "}, "
+#define FOVEA_WGMMA_STRUCT(n, regs, type, name, i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, ia, ib, ic, id, ie, if_, ig, ih, ii, ij) \
   template <>                                                                                                         \
-  struct Wgmma<n, DType::type> {                                                                                      \
+  struct WgmmaWord<n, DType::type> {                                                                                  \
     /* d = a b */                                                                                                     \
     __device__ static void product(float (&d)[regs], unsigned long long a, unsigned long long b) {                    \
-      asm volatile("{.reg .pred p; setp.ne.u32 p, 0, 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." name "." name \
-                   " {" FOVEA_RN##regs "}, " p0 ", " p1 ", p, 1, 1, 0, 0;}"                                            \
-                   : FOVEA_RW##regs : "l"(a), "l"(b));                                                                 \
+      asm volatile("{.reg .pred p; setp.ne.u32 p, 0, 0; "                                                             \
+                   FOVEA_WGMMA_OF(n, regs, name) i0 ", " i1 ", p, 1, 1, 0, 0;}"                                       \
+                   : FOVEA_RW##regs : "l"(a), "l"(b));                                                                \
     }                                                                                                                 \
     /* d += a b */                                                                                                    \
     __device__ static void add(float (&d)[regs], unsigned long long a, unsigned long long b) {                        \
-      asm volatile("{.reg .pred p; setp.ne.u32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." name "." name \
-                   " {" FOVEA_RN##regs "}, " p0 ", " p1 ", p, 1, 1, 0, 0;}"                                            \
-                   : FOVEA_RA##regs : "l"(a), "l"(b));                                                                 \
+      asm volatile("{.reg .pred p; setp.ne.u32 p, 1, 0; "                                                             \
+                   FOVEA_WGMMA_OF(n, regs, name) i0 ", " i1 ", p, 1, 1, 0, 0;}"                                       \
+                   : FOVEA_RA##regs : "l"(a), "l"(b));                                                                \
+    }                                                                                                                 \
+    __device__ static void add_four(float (&d)[regs], const unsigned long long* a, const unsigned long long* b) {     \
+      asm volatile("{.reg .pred p; setp.ne.u32 p, 1, 0; "                                                             \
+                   FOVEA_WGMMA_OF(n, regs, name) i0 ", " i1 ", p, 1, 1, 0, 0; "                                       \
+                   FOVEA_WGMMA_OF(n, regs, name) i2 ", " i3 ", p, 1, 1, 0, 0; "                                       \
+                   FOVEA_WGMMA_OF(n, regs, name) i4 ", " i5 ", p, 1, 1, 0, 0; "                                       \
+                   FOVEA_WGMMA_OF(n, regs, name) i6 ", " i7 ", p, 1, 1, 0, 0;}"                                       \
+                   : FOVEA_RA##regs                                                                                   \
+                   : "l"(a[0]), "l"(b[0]), "l"(a[1]), "l"(b[1]), "l"(a[2]), "l"(b[2]), "l"(a[3]), "l"(b[3]));         \
     }                                                                                                                 \
     /* d += a b, a in registers, b N-major */                                                                         \
     __device__ static void add_transposed(float (&d)[regs], const unsigned* a, unsigned long long b) {                \
-      asm volatile("{.reg .pred p; setp.ne.u32 p, 1, 0; wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." name "." name \
-                   " {" FOVEA_RN##regs "}, {" p0 ", " p1 ", " p2 ", " p3 "}, " p4 ", p, 1, 1, 1;}"                     \
-                   : FOVEA_RA##regs : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                             \
+      asm volatile("{.reg .pred p; setp.ne.u32 p, 1, 0; "                                                             \
+                   FOVEA_WGMMA_OF(n, regs, name) "{" i0 ", " i1 ", " i2 ", " i3 "}, " i4 ", p, 1, 1, 1;}"             \
+                   : FOVEA_RA##regs : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));                            \
+    }                                                                                                                 \
+    __device__ static void add_four_transposed(float (&d)[regs], const unsigned* a, const unsigned long long* b) {    \
+      asm volatile("{.reg .pred p; setp.ne.u32 p, 1, 0; "                                                             \
+                   FOVEA_WGMMA_OF(n, regs, name) "{" i0 ", " i1 ", " i2 ", " i3 "}, " i4 ", p, 1, 1, 1; "             \
+                   FOVEA_WGMMA_OF(n, regs, name) "{" i5 ", " i6 ", " i7 ", " i8 "}, " i9 ", p, 1, 1, 1; "             \
+                   FOVEA_WGMMA_OF(n, regs, name) "{" ia ", " ib ", " ic ", " id "}, " ie ", p, 1, 1, 1; "             \
+                   FOVEA_WGMMA_OF(n, regs, name) "{" if_ ", " ig ", " ih ", " ii "}, " ij ", p, 1, 1, 1;}"            \
+                   : FOVEA_RA##regs                                                                                   \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b[0]), "r"(a[4]), "r"(a[5]), "r"(a[6]),          \
+                     "r"(a[7]), "l"(b[1]), "r"(a[8]), "r"(a[9]), "r"(a[10]), "r"(a[11]), "l"(b[2]), "r"(a[12]),       \
+                     "r"(a[13]), "r"(a[14]), "r"(a[15]), "l"(b[3]));                                                  \
     }                                                                                                                 \
   };
-#define FOVEA_WGMMA_TYPES(n, regs, p0, p1, p2, p3, p4)    \
-  FOVEA_WGMMA_STRUCT(n, regs, kBF16, "bf16", p0, p1, p2, p3, p4) \
-  FOVEA_WGMMA_STRUCT(n, regs, kF16, "f16", p0, p1, p2, p3, p4)
-FOVEA_WGMMA_TYPES(16, 8, "%8", "%9", "%10", "%11", "%12")
-FOVEA_WGMMA_TYPES(32, 16, "%16", "%17", "%18", "%19", "%20")
-FOVEA_WGMMA_TYPES(48, 24, "%24", "%25", "%26", "%27", "%28")
-FOVEA_WGMMA_TYPES(64, 32, "%32", "%33", "%34", "%35", "%36")
-FOVEA_WGMMA_TYPES(80, 40, "%40", "%41", "%42", "%43", "%44")
-FOVEA_WGMMA_TYPES(96, 48, "%48", "%49", "%50", "%51", "%52")
-FOVEA_WGMMA_TYPES(112, 56, "%56", "%57", "%58", "%59", "%60")
-FOVEA_WGMMA_TYPES(128, 64, "%64", "%65", "%66", "%67", "%68")
-FOVEA_WGMMA_TYPES(144, 72, "%72", "%73", "%74", "%75", "%76")
-FOVEA_WGMMA_TYPES(160, 80, "%80", "%81", "%82", "%83", "%84")
-FOVEA_WGMMA_TYPES(176, 88, "%88", "%89", "%90", "%91", "%92")
-FOVEA_WGMMA_TYPES(192, 96, "%96", "%97", "%98", "%99", "%100")
-FOVEA_WGMMA_TYPES(208, 104, "%104", "%105", "%106", "%107", "%108")
-FOVEA_WGMMA_TYPES(224, 112, "%112", "%113", "%114", "%115", "%116")
-FOVEA_WGMMA_TYPES(240, 120, "%120", "%121", "%122", "%123", "%124")
-FOVEA_WGMMA_TYPES(256, 128, "%128", "%129", "%130", "%131", "%132")
+#define FOVEA_WGMMA_TYPES(n, regs, ...)                        \
+  FOVEA_WGMMA_STRUCT(n, regs, kBF16, "bf16", __VA_ARGS__) \
+  FOVEA_WGMMA_STRUCT(n, regs, kF16, "f16", __VA_ARGS__)
+#if FOVEA_WGMMA_WIDTHS >> 1 & 1
+FOVEA_WGMMA_TYPES(16, 8, "%8", "%9", "%10", "%11", "%12", "%13", "%14", "%15", "%16", "%17", "%18", "%19", "%20", "%21", "%22", "%23", "%24", "%25", "%26", "%27")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 2 & 1
+FOVEA_WGMMA_TYPES(32, 16, "%16", "%17", "%18", "%19", "%20", "%21", "%22", "%23", "%24", "%25", "%26", "%27", "%28", "%29", "%30", "%31", "%32", "%33", "%34", "%35")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 3 & 1
+FOVEA_WGMMA_TYPES(48, 24, "%24", "%25", "%26", "%27", "%28", "%29", "%30", "%31", "%32", "%33", "%34", "%35", "%36", "%37", "%38", "%39", "%40", "%41", "%42", "%43")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 4 & 1
+FOVEA_WGMMA_TYPES(64, 32, "%32", "%33", "%34", "%35", "%36", "%37", "%38", "%39", "%40", "%41", "%42", "%43", "%44", "%45", "%46", "%47", "%48", "%49", "%50", "%51")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 5 & 1
+FOVEA_WGMMA_TYPES(80, 40, "%40", "%41", "%42", "%43", "%44", "%45", "%46", "%47", "%48", "%49", "%50", "%51", "%52", "%53", "%54", "%55", "%56", "%57", "%58", "%59")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 6 & 1
+FOVEA_WGMMA_TYPES(96, 48, "%48", "%49", "%50", "%51", "%52", "%53", "%54", "%55", "%56", "%57", "%58", "%59", "%60", "%61", "%62", "%63", "%64", "%65", "%66", "%67")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 7 & 1
+FOVEA_WGMMA_TYPES(112, 56, "%56", "%57", "%58", "%59", "%60", "%61", "%62", "%63", "%64", "%65", "%66", "%67", "%68", "%69", "%70", "%71", "%72", "%73", "%74", "%75")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 8 & 1
+FOVEA_WGMMA_TYPES(128, 64, "%64", "%65", "%66", "%67", "%68", "%69", "%70", "%71", "%72", "%73", "%74", "%75", "%76", "%77", "%78", "%79", "%80", "%81", "%82", "%83")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 9 & 1
+FOVEA_WGMMA_TYPES(144, 72, "%72", "%73", "%74", "%75", "%76", "%77", "%78", "%79", "%80", "%81", "%82", "%83", "%84", "%85", "%86", "%87", "%88", "%89", "%90", "%91")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 10 & 1
+FOVEA_WGMMA_TYPES(160, 80, "%80", "%81", "%82", "%83", "%84", "%85", "%86", "%87", "%88", "%89", "%90", "%91", "%92", "%93", "%94", "%95", "%96", "%97", "%98", "%99")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 11 & 1
+FOVEA_WGMMA_TYPES(176, 88, "%88", "%89", "%90", "%91", "%92", "%93", "%94", "%95", "%96", "%97", "%98", "%99", "%100", "%101", "%102", "%103", "%104", "%105", "%106", "%107")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 12 & 1
+FOVEA_WGMMA_TYPES(192, 96, "%96", "%97", "%98", "%99", "%100", "%101", "%102", "%103", "%104", "%105", "%106", "%107", "%108", "%109", "%110", "%111", "%112", "%113", "%114", "%115")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 13 & 1
+FOVEA_WGMMA_TYPES(208, 104, "%104", "%105", "%106", "%107", "%108", "%109", "%110", "%111", "%112", "%113", "%114", "%115", "%116", "%117", "%118", "%119", "%120", "%121", "%122", "%123")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 14 & 1
+FOVEA_WGMMA_TYPES(224, 112, "%112", "%113", "%114", "%115", "%116", "%117", "%118", "%119", "%120", "%121", "%122", "%123", "%124", "%125", "%126", "%127", "%128", "%129", "%130", "%131")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 15 & 1
+FOVEA_WGMMA_TYPES(240, 120, "%120", "%121", "%122", "%123", "%124", "%125", "%126", "%127", "%128", "%129", "%130", "%131", "%132", "%133", "%134", "%135", "%136", "%137", "%138", "%139")
+#endif
+#if FOVEA_WGMMA_WIDTHS >> 16 & 1
+FOVEA_WGMMA_TYPES(256, 128, "%128", "%129", "%130", "%131", "%132", "%133", "%134", "%135", "%136", "%137", "%138", "%139", "%140", "%141", "%142", "%143", "%144", "%145", "%146", "%147")
+#endif
 #undef FOVEA_WGMMA_TYPES
 #undef FOVEA_WGMMA_STRUCT
+#undef FOVEA_WGMMA_OF
 #undef FOVEA_RN8
 #undef FOVEA_RW8
 #undef FOVEA_RA8
@@ -185,5 +245,32 @@ FOVEA_WGMMA_TYPES(256, 128, "%128", "%129", "%130", "%131", "%132")
 #undef FOVEA_RW128
 #undef FOVEA_RA128
 // clang-format on
+
+/// Products in several steps of 16, one descriptor each.
+template <int n, DType dtype>
+struct Wgmma {
+  using Word = WgmmaWord<n, dtype>;
+
+  /// d = a b
+  template <int steps>
+  __device__ static void product(float (&d)[n / 2], const unsigned long long (&a)[steps],
+                                 const unsigned long long (&b)[steps]) {
+    Word::product(d, a[0], b[0]);
+    constexpr int kSingle = 1 + (steps - 1) % 4;
+#pragma unroll
+    for (int i = 1; i < kSingle; ++i) Word::add(d, a[i], b[i]);
+#pragma unroll
+    for (int i = kSingle; i < steps; i += 4) Word::add_four(d, a + i, b + i);
+  }
+  /// d += a b, four registers of a per step, b N-major
+  template <int steps>
+  __device__ static void add_transposed(float (&d)[n / 2], const unsigned (&a)[4 * steps],
+                                        const unsigned long long (&b)[steps]) {
+#pragma unroll
+    for (int i = 0; i < steps % 4; ++i) Word::add_transposed(d, a + 4 * i, b[i]);
+#pragma unroll
+    for (int i = steps % 4; i < steps; i += 4) Word::add_four_transposed(d, a + 4 * i, b + i);
+  }
+};
 
 }  // namespace fovea

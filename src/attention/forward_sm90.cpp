@@ -18,12 +18,18 @@
 namespace fovea {
 namespace {
 
+/// The widths of its products, so that NVRTC need not read the others (wgmma_registers.cuh).
+std::string product_widths(const AttentionConfig& config) {
+  return fmt::format("#define FOVEA_WGMMA_WIDTHS {:#x}\n", 1 << config.block_k / 16 | 1 << config.head_dim_v / 16);
+}
+
 constexpr GpuForward kKernel = {"attention_forward_sm90",
                                 "kernels/attention/forward_sm90.cuh",
                                 "forward_sm90",
                                 forward_sm90_shared_bytes,
                                 ", const __grid_constant__ ForwardSm90Args more",
-                                ", more"};
+                                ", more",
+                                product_widths};
 
 struct Tile {
   int block_q, block_k, stages, q_stages;

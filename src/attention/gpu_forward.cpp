@@ -41,6 +41,7 @@ jit::Unit unit_of(const GpuForward& kernel, int threads, int blocks, const Atten
   jit::Unit unit;
   unit.entry = kernel.name;
   unit.header = kernel.header;
+  if (kernel.defines) unit.defines = kernel.defines(config);
   unit.config = source_of(config);
   unit.parameters = fmt::format("const __grid_constant__ AttentionArgs args{}", kernel.more_parameters);
   unit.body = fmt::format("{}<config>(args{});", kernel.function, kernel.more_arguments);

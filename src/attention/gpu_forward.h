@@ -20,6 +20,7 @@ struct GpuForward {
   int (*shared_bytes)(const AttentionConfig&);
   std::string_view more_parameters = {};  // of the kernel, behind its args: ", const __grid_constant__ X x"
   std::string_view more_arguments = {};   // of the function: ", x"
+  std::string (*defines)(const AttentionConfig&) = nullptr;  // see jit::Unit
 };
 
 /// A plan's own state.

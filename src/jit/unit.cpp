@@ -7,14 +7,14 @@ namespace fovea::jit {
 
 std::string Unit::source() const {
   return fmt::format(
-      "#include \"{}\"\n"
+      "{}#include \"{}\"\n"
       "namespace fovea {{\n"
       "inline constexpr auto config = {};\n"
       "extern \"C\" __global__ void __launch_bounds__({}, {}) {}({}) {{\n"
       "  {}\n"
       "}}\n"
       "}}  // namespace fovea\n",
-      header, config, threads, min_blocks_per_sm, entry, parameters, body);
+      defines, header, config, threads, min_blocks_per_sm, entry, parameters, body);
 }
 
 }  // namespace fovea::jit

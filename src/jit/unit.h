@@ -10,6 +10,7 @@ namespace fovea::jit {
 struct Unit {
   std::string entry;       // the kernel's name: file, symbol and cache agree: "attention_forward_sm80"
   std::string header;      // "kernels/attention/forward_sm80.cuh"
+  std::string defines;     // what the header's preprocessor shall know: "#define X 1\n"; mostly nothing
   std::string config;      // "AttentionConfig{.dtype = DType::kBF16, .head_dim_qk = 128}"
   std::string parameters;  // "const __grid_constant__ AttentionArgs args"
   std::string body;        // "attention_forward<config>(args);"

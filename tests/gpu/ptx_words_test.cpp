@@ -2,6 +2,7 @@
 // Each PTX word of kernels/ptx in a kernel of five lines, against what the manual says it does.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -47,6 +48,17 @@ TEST(PtxWords, ex2_and_rcp) {
     EXPECT_NEAR(powers[i] / std::exp2(in[i]), 1.0, 4e-7) << in[i];
     EXPECT_NEAR(reciprocals[i] * in[i], 1.0, 4e-7) << in[i];
   }
+}
+
+TEST(PtxWords, lg2) {
+  std::vector<float> in(kWarp, 0.0f);
+  for (int i = 1; i < kWarp; ++i) in[i] = std::exp2(static_cast<float>(i) * 0.77f - 12.0f);
+  const auto logs = run_warp<float, float>(
+      "kernels/ptx/math.cuh", "test_lg2",
+      "static_cast<float*>(out)[threadIdx.x] = lg2_approx(static_cast<const float*>(in)[threadIdx.x]);", in, kWarp);
+  EXPECT_EQ(logs[0], -INFINITY);
+  for (std::size_t i = 1; i < kWarp; ++i)
+    EXPECT_NEAR(logs[i], std::log2(in[i]), 0x1p-22 * std::max(1.0f, std::abs(logs[i]))) << in[i];
 }
 
 TEST(PtxWords, conversions_put_low_in_the_low_half) {

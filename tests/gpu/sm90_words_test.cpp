@@ -72,7 +72,8 @@ TEST_F(Sm90Words, tensor_map_box_arrives_swizzled_with_zeros_outside) {
   }
 }
 
-/// a (64 x 64) and b (32 rows of 64 for the K-major form, 64 rows of 32 for the N-major one) in swizzled panels.
+/// a (64 x 64) and b (32 rows of 64 for the K-major form, 64 rows of 32 for the N-major one) in swizzled panels, the
+/// first 16 steps of k twice: four steps in one word, and one more.
 TEST_F(Sm90Words, warpgroup_products) {
   const auto kernel = gpu().kernel(
       "kernels/attention/forward_sm90.cuh", "test_wgmma", "float* out",
@@ -86,16 +87,18 @@ TEST_F(Sm90Words, warpgroup_products) {
       "fence_proxy_async(); __syncthreads(); float d[16], e[16]; "
       "wgmma_fence(); "
       "const Descriptor qa = Panels<64>::by_rows(shared_address(a)), qb = Panels<64>::by_rows(shared_address(b)); "
-      "Wgmma<32, DType::kF16>::product(d, qa, qb); "
-      "for (int i = 1; i < 4; ++i) Wgmma<32, DType::kF16>::add(d, qa + Panels<64>::depth(i), qb + "
-      "Panels<64>::depth(i)); "
+      "Descriptor a_steps[5], b_steps[5], v_steps[5]; "
+      "for (int i = 0; i < 5; ++i) { a_steps[i] = qa + Panels<64>::depth(i % 4); "
+      "b_steps[i] = qb + Panels<64>::depth(i % 4); } "
+      "Wgmma<32, DType::kF16>::product(d, a_steps, b_steps); "
       "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
       "for (int i = 0; i < 16; ++i) e[i] = 1.0f; "
-      "unsigned w[4][4]; for (int i = 0; i < 4; ++i) for (int j = 0; j < 4; ++j) { "
-      "const int r = row + 8 * (j % 2), c = 16 * i + 2 * (t % 4) + 8 * (j / 2); "
-      "w[i][j] = pack<DType::kF16>(element(r, c), element(r, c + 1)); } wgmma_fence(); "
+      "unsigned w[20]; for (int i = 0; i < 5; ++i) for (int j = 0; j < 4; ++j) { "
+      "const int r = row + 8 * (j % 2), c = 16 * (i % 4) + 2 * (t % 4) + 8 * (j / 2); "
+      "w[4 * i + j] = pack<DType::kF16>(element(r, c), element(r, c + 1)); } wgmma_fence(); "
       "const Descriptor v = Panels<64>::by_columns(shared_address(b)); "
-      "for (int i = 0; i < 4; ++i) Wgmma<32, DType::kF16>::add_transposed(e, w[i], v + Panels<64>::rows_depth(i)); "
+      "for (int i = 0; i < 5; ++i) v_steps[i] = v + Panels<64>::rows_depth(i % 4); "
+      "Wgmma<32, DType::kF16>::add_transposed(e, w, v_steps); "
       "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(e); "
       "for (int n = 0; n < 4; ++n) for (int i = 0; i < 4; ++i) { "
       "const int at = (row + i / 2 * 8) * 32 + 8 * n + 2 * (t % 4) + i % 2; out[at] = d[4 * n + i]; "
@@ -109,9 +112,9 @@ TEST_F(Sm90Words, warpgroup_products) {
   for (int r = 0; r < 64; ++r) {
     for (int c = 0; c < 32; ++c) {
       float by_rows = 0.0f, by_columns = 1.0f;
-      for (int i = 0; i < 64; ++i) {
-        by_rows += element(r, i) * element(c, i + 3);
-        by_columns += element(r, i) * element(i, c + 3);
+      for (int i = 0; i < 80; ++i) {
+        by_rows += element(r, i % 64) * element(c, i % 64 + 3);
+        by_columns += element(r, i % 64) * element(i % 64, c + 3);
       }
       const auto at = static_cast<std::size_t>(r * 32 + c);
       ASSERT_EQ(out[at], by_rows) << r << ", " << c;

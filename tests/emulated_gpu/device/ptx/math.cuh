@@ -14,6 +14,7 @@ inline unsigned short round_f16(float x) { return __builtin_bit_cast(unsigned sh
 }  // namespace emulated
 
 inline float ex2_approx(float x) { return emulated::flush(exp2f(emulated::flush(x))); }
+inline float lg2_approx(float x) { return __builtin_log2f(emulated::flush(x)); }
 inline float rcp_approx(float x) { return emulated::flush(1.0f / emulated::flush(x)); }
 inline unsigned cvt_rn_bf16x2(float high, float low) {
   return emulated::round_bf16(high) << 16 | emulated::round_bf16(low);

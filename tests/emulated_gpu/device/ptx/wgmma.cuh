@@ -3,27 +3,13 @@
 #pragma once
 
 #include "contract/dtype.h"
+#include "kernels/ptx/wgmma_group.cuh"
 
 namespace fovea {
 
 namespace emulated {
 constexpr Number number_of(DType dtype) { return dtype == DType::kBF16 ? Number::kBf16 : Number::kF16; }
 }  // namespace emulated
-
-inline void wgmma_fence() { emulated::engine->wgmma_fence(); }
-inline void wgmma_commit_group() { emulated::engine->wgmma_commit(); }
-template <int pending>
-inline void wgmma_wait_group() {
-  emulated::engine->wgmma_wait(pending);
-}
-template <int n>
-inline void after_wait(float (&x)[n]) {
-  __asm__ volatile("" ::"r"(&x) : "memory");
-}
-template <int n>
-inline void after_wait(unsigned (&x)[n]) {
-  __asm__ volatile("" ::"r"(&x) : "memory");
-}
 
 template <DType dtype, bool a_mn_major, bool b_mn_major, int sums>
 inline void wgmma_m64k16(float (&d)[sums], unsigned long long a, unsigned long long b) {

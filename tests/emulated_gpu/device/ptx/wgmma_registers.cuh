@@ -10,14 +10,13 @@ namespace fovea {
 template <int n, DType dtype>
 struct Wgmma {
   static constexpr emulated::Number kNumber = emulated::number_of(dtype);
-  static void product(float (&d)[n / 2], unsigned long long a, unsigned long long b) {
-    emulated::engine->wgmma({d, n, kNumber, false, false, false, nullptr, a, b});
+  template <int steps>
+  static void product(float (&d)[n / 2], const unsigned long long (&a)[steps], const unsigned long long (&b)[steps]) {
+    for (int i = 0; i < steps; ++i) emulated::engine->wgmma({d, n, kNumber, i > 0, false, false, nullptr, a[i], b[i]});
   }
-  static void add(float (&d)[n / 2], unsigned long long a, unsigned long long b) {
-    emulated::engine->wgmma({d, n, kNumber, true, false, false, nullptr, a, b});
-  }
-  static void add_transposed(float (&d)[n / 2], const unsigned* a, unsigned long long b) {
-    emulated::engine->wgmma({d, n, kNumber, true, false, true, a, 0, b});
+  template <int steps>
+  static void add_transposed(float (&d)[n / 2], const unsigned (&a)[4 * steps], const unsigned long long (&b)[steps]) {
+    for (int i = 0; i < steps; ++i) emulated::engine->wgmma({d, n, kNumber, true, false, true, a + 4 * i, 0, b[i]});
   }
 };
 
