@@ -10,8 +10,8 @@
 // Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: v past a sequence's length
 // is overwritten with zeros in shared memory; a tile whose o is still non-finite is done again row by row.
 // Registers per thread (NVRTC 13.0): 232 and 40 for those that load with two warpgroups, 160 and 32 with
-// three, 216 and 40 for one beside another block. Shared memory: d = 64 112 to 129 KiB, d = 128 193 KiB, d = 256 193 to
-// 225 KiB; one block per SM, two for short calls up to d = 128.
+// three, 216 and 40 for one beside another block, 128 and 32 beside two. Shared memory: d = 64 112 to 129 KiB, d = 128
+// 193 KiB, d = 256 193 to 225 KiB; one block per SM, for short calls two up to d = 128, three up to d = 64.
 #pragma once
 
 #include "kernels/attention/forward_sm90_load.cuh"
@@ -451,19 +451,17 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
   }
   const LoadSm90<config> load = {shared, more};
   constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
-  if (threadIdx.x == 64) load.find_first(kUsers + 3);          // and the threads that load
-  if (threadIdx.x == 0) {
-    shared.queries().init(kUsers);
-    shared.keys().init(kUsers);
-    shared.values().init(kUsers);
-    fence_mbarrier_init();
-  }
+  if (threadIdx.x == 64) load.begin(kUsers, kUsers + 3);       // tiles: and the threads that load
   __syncthreads();
   if constexpr (config.is_split) griddepcontrol_launch_dependents();    // the merge may take its place and wait
   const int warpgroup = __shfl_sync(kWholeWarp, threadIdx.x / 128, 0);  // in a form the compiler knows to be uniform
-  // Registers per thread: 65536 shared out. Two blocks per SM have half each.
-  constexpr int kUse = config.warps == 12 ? 232 : config.warps == 16 ? 160 : config.blocks_per_sm == 2 ? 216 : 256;
-  constexpr int kLoad = config.warps == 12 ? 40 : config.warps == 16 ? 32 : 40;
+  // Registers per thread: 65536 shared out. Two blocks per SM have half each; three are launched with 80.
+  constexpr int kUse = config.warps == 12          ? 232
+                       : config.warps == 16        ? 160
+                       : config.blocks_per_sm == 3 ? 128
+                       : config.blocks_per_sm == 2 ? 216
+                                                   : 256;
+  constexpr int kLoad = config.warps == 16 || config.blocks_per_sm == 3 ? 32 : 40;
   if (warpgroup == 0) {
     setmaxnreg_dec<kLoad>();
     if (threadIdx.x == 0) load.load_keys();

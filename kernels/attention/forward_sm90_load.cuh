@@ -28,7 +28,7 @@ struct SharedSm90 {
   static_assert(config.block_q == 64 * kWarpgroups, "a warpgroup owns 64 rows");
   static_assert(config.block_k % 16 == 0 && config.head_dim_qk % 16 == 0 && config.head_dim_v % 16 == 0,
                 "products take 16 of each");
-  static_assert(16 * (config.q_stages + 2 * config.stages + 4) + 8 <= kForwardSm90BarrierBytes, "barriers fit");
+  static_assert(16 * (config.q_stages + 2 * config.stages + 4) + 16 <= kForwardSm90BarrierBytes, "barriers fit");
   static_assert(4 * sizeof(Work) <= kForwardSm90TileBytes, "tiles fit");
   using QueryRing = Ring<config.q_stages>;
   using KeyRing = Ring<config.stages>;
@@ -53,6 +53,8 @@ struct SharedSm90 {
   __device__ WorkRing works() const { return {base + kBarriers + 16 * (config.q_stages + 2 * config.stages)}; }
   /// One phase per tile: when it is time for the next one.
   __device__ unsigned next_wanted() const { return works().barriers + 16 * kWorks; }
+  /// Whether the first tile's first q and k were asked for before the block's first barrier.
+  __device__ bool& has_begun() const { return *static_cast<bool*>(__cvta_shared_to_generic(next_wanted() + 8)); }
   __device__ Work& work(int slot) const {
     return static_cast<Work*>(__cvta_shared_to_generic(base + kBarriers + kForwardSm90BarrierBytes))[slot];
   }
@@ -77,9 +79,9 @@ struct LoadSm90 {
     return work.keys.begin + (ceil_div(work.keys.size(), config.block_k) - 1) * config.block_k;
   }
 
+  /// Into a buffer that is empty; the same below.
   __device__ void load_query(const Work& work, const RingPlace<config.q_stages>& at) const {
     const auto ring = shared.queries();
-    ring.wait_empty(at);
     mbarrier_arrive_expect_tx(ring.full(at.slot()), more.tile_rows * Shared::kQueryPanels * 128);
 #pragma unroll
     for (int panel = 0; panel < Shared::kQueryPanels; ++panel) {
@@ -93,7 +95,6 @@ struct LoadSm90 {
   template <int panels>
   __device__ static void load_block(const Ring<config.stages>& ring, const RingPlace<config.stages>& at, unsigned to,
                                     const TensorMap& map, const Work& work, int key, int batch) {
-    ring.wait_empty(at);
     mbarrier_arrive_expect_tx(ring.full(at.slot()), panels * config.block_k * 128);
 #pragma unroll
     for (int panel = 0; panel < panels; ++panel) {
@@ -103,14 +104,27 @@ struct LoadSm90 {
     }
   }
 
-  /// One thread, before the block's first barrier, while another sets up the other rings: the ring of tiles, and the
-  /// first of them. If it has rows and keys, the others need not wait for it.
-  __device__ void find_first(int users) const {
-    shared.works().init(users);
+  __device__ void load_key(const Work& work, const RingPlace<config.stages>& at, int key) const {
+    load_block<Shared::kQueryPanels>(shared.keys(), at, shared.key(at.slot()), more.k, work, key, key_batch(work));
+  }
+
+  /// One thread, before the block's first barrier: sets up the rings, finds the first tile, and copies what its first
+  /// product needs. Instructions that are not in the cache yet are what takes time here, so that they are in one place.
+  __device__ void begin(int users, int work_users) const {
+    shared.queries().init(users);
+    shared.keys().init(users);
+    shared.values().init(users);
+    shared.works().init(work_users);
     mbarrier_init(shared.next_wanted(), 1);
+    fence_mbarrier_init();
     Work& work = shared.work(0);
     work = find_tile(blockIdx.x);
-    if (work.rows > 0 && !work.keys.empty()) mbarrier_arrive(shared.works().full(0));
+    const bool has_begun = work.rows > 0 && !work.keys.empty();
+    shared.has_begun() = has_begun;
+    if (!has_begun) return;
+    load_key(work, {}, last_block(work));
+    load_query(work, {});
+    mbarrier_arrive(shared.works().full(0));
   }
   /// One warp: what the others shall do next. It writes rows that see no key itself.
   __device__ void find_work() const {
@@ -179,8 +193,14 @@ struct LoadSm90 {
   __device__ void load_queries() const {
     RingPlace<Shared::kWorks> at;
     RingPlace<config.q_stages> q;
+    bool has_begun = shared.has_begun();
+#pragma unroll 1
     while (const Work* work = shared.wait_work(at)) {
-      load_query(*work, q);
+      if (!has_begun) {
+        shared.queries().wait_empty(q);
+        load_query(*work, q);
+      }
+      has_begun = false;
       q.advance();
       leave(at);
     }
@@ -188,11 +208,19 @@ struct LoadSm90 {
   __device__ void load_keys() const {
     RingPlace<Shared::kWorks> at;
     RingPlace<config.stages> k;
+    bool has_begun = shared.has_begun();
+#pragma unroll 1
     while (const Work* work = shared.wait_work(at)) {
       const int wanted_at = min_of(last_block(*work), work->keys.begin + Shared::kEarlyBlocks * config.block_k);
+#pragma unroll 1
       for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
         if (key == wanted_at) mbarrier_arrive(shared.next_wanted());
-        load_block<Shared::kQueryPanels>(shared.keys(), k, shared.key(k.slot()), more.k, *work, key, key_batch(*work));
+        if (!has_begun) {
+          if (at.count == 0 && key < last_block(*work)) wait_first_query(*work);
+          shared.keys().wait_empty(k);
+          load_key(*work, k, key);
+        }
+        has_begun = false;
         k.advance();
       }
       leave(at);
@@ -201,8 +229,12 @@ struct LoadSm90 {
   __device__ void load_values() const {
     RingPlace<Shared::kWorks> at;
     RingPlace<config.stages> v;
+#pragma unroll 1
     while (const Work* work = shared.wait_work(at)) {
+      if (at.count == 0) wait_first_query(*work);
+#pragma unroll 1
       for (int key = last_block(*work); key >= work->keys.begin; key -= config.block_k) {
+        shared.values().wait_empty(v);
         load_block<Shared::kValuePanels>(shared.values(), v, shared.value(v.slot()), more.v, *work, key,
                                          key_batch(*work));
         v.advance();
@@ -213,6 +245,13 @@ struct LoadSm90 {
   __device__ void leave(RingPlace<Shared::kWorks>& at) const {
     mbarrier_arrive(shared.works().empty(at.slot()));
     at.advance();
+  }
+  /// When all blocks begin, what their first products need shall not wait behind the rest: the block's first v and its
+  /// second k are asked for when its first q is there. Not where keys are split, since they are nearly all there is to
+  /// read; nor with one block of keys, where the q of a next tile may come before its v and end the barrier's next
+  /// phase.
+  __device__ void wait_first_query(const Work& work) const {
+    if (!config.is_split && last_block(work) > work.keys.begin) shared.queries().wait_full({});
   }
   /// Packed tensors have no dimension of sequences.
   __device__ int key_batch(const Work& work) const { return shared.args.kv.cu_seqlens ? 0 : work.batch; }

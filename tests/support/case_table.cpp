@@ -367,6 +367,22 @@ void add_options(Cases& cases) {
                    .fill = Fill::kHugeHidden});
 }
 
+/// On a Hopper, which takes them in turn: narrow heads three blocks per SM, wider ones section by section.
+void add_many_tiles(Cases& cases) {
+  for (int d : {16, 72}) {
+    cases.push_back({.name = "more tiles than places",
+                     .batch = d == 16 ? 20 : 25,
+                     .seqlen_q = 130,
+                     .seqlen_k = 40,
+                     .num_heads_q = 8,
+                     .num_heads_kv = 4,
+                     .head_dim = d,
+                     .causal = true,
+                     .top_left = true,
+                     .quick = false});
+  }
+}
+
 }  // namespace
 
 std::vector<AttentionCase> attention_cases(DType dtype) {
@@ -376,6 +392,7 @@ std::vector<AttentionCase> attention_cases(DType dtype) {
   add_lengths(cases);
   add_decode(cases);
   add_options(cases);
+  add_many_tiles(cases);
   for (AttentionCase& c : cases) c.dtype = dtype;
   return cases;
 }
