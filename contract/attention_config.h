@@ -31,6 +31,7 @@ struct AttentionConfig {
   int q_stages = 0;          // buffers of q: with two, the next tile's q is there when its first product is issued
   bool takes_turns = false;  // warpgroups issue their products in turn
   bool copies_o = false;     // o leaves by the copy engine, through shared memory of its own
+  bool merges_in_cluster = false;  // the splits of a tile are a cluster, which merges them
   friend constexpr bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 
@@ -45,6 +46,9 @@ constexpr int forward_sm80_shared_bytes(const AttentionConfig& c) {
 inline constexpr int kPanelColumns = 64;
 
 constexpr int panels_of(int columns) { return (columns + kPanelColumns - 1) / kPanelColumns; }
+
+/// Splits of a tile that are the blocks of one cluster, at most.
+inline constexpr int kMaxClusterSplits = 8;
 
 inline constexpr int kForwardSm90BarrierBytes = 384;
 inline constexpr int kForwardSm90TileBytes = 384;

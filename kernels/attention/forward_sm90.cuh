@@ -15,8 +15,10 @@
 #pragma once
 
 #include "kernels/attention/forward_sm90_load.cuh"
+#include "kernels/block/merge_splits.cuh"
 #include "kernels/block/online_softmax.cuh"
 #include "kernels/block/row_by_row.cuh"
+#include "kernels/ptx/cluster.cuh"
 #include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/shared_address.cuh"
 #include "kernels/ptx/stmatrix.cuh"
@@ -315,6 +317,7 @@ struct UseSm90 {
         start_qk(next_part);  // after the last tile of whatever is there, unused
       }
       const bool is_finite = !__any_sync(kWholeWarp, !all_finite(*work));
+      if constexpr (config.merges_in_cluster) bar_sync(kCleanBarrier + warpgroup, 128);  // all have used the values
       normalize(*work);
       if constexpr (config.copies_o) {
         if (is_finite) copy_out(*work);
@@ -325,7 +328,11 @@ struct UseSm90 {
       after_wait(flat_s());
       // A first row that is plainly the same in every lane: else the compiler takes lanes to have parted, and computes
       // descriptors, places and bounds per lane in the loop over keys (100 of 790 instructions, 10 % of the time).
-      if (!is_finite) RowByRow<config>{args, *work}.store(__shfl_sync(kWholeWarp, row_of_warp(), 0));
+      if (!is_finite) {
+        const int first = __shfl_sync(kWholeWarp, row_of_warp(), 0);
+        RowByRow<config>{args, *work}.store(first);
+        if constexpr (config.merges_in_cluster) fetch_part(*work, first);
+      }
       shared.works().release(done);
       work = next;
     }
@@ -354,7 +361,11 @@ struct UseSm90 {
     const bool empty = sum == 0.0f || work.query(row(r)) >= work.sequence.seqlen_q;
     if ((config.has_lse || config.is_split) && threadIdx.x % 4 == 0) {
       const float lse = empty ? -__int_as_float(0x7f800000) : kLn2 * (softmax.max_log2[0][r] + lg2_approx(sum));
-      work.template store_lse<config>(args, row(r), lse);
+      if constexpr (config.merges_in_cluster) {
+        shared.part().data(row(r))[ClusterPart<config>::kLse] = lse;
+      } else {
+        work.template store_lse<config>(args, row(r), lse);
+      }
     }
     return empty ? 0.0f : rcp_approx(sum);
   }
@@ -425,9 +436,23 @@ struct UseSm90 {
       }
     }
   }
+  /// Of the 16 rows from `first` on, what RowByRow has left in global memory.
+  __device__ void fetch_part(const Work& work, int first) const {
+    __syncwarp();
+#pragma unroll 1
+    for (int row = first; row < min_of(first + 16, work.rows); ++row) {
+      const Int64 from = work.partial_row(args, row);
+      float* to = shared.part().data(row);
+      for (int i = threadIdx.x % 32; i < args.head_dim_v; i += 32) {
+        to[i] = args.split.partial_o[from * args.head_dim_v + i];
+      }
+      if (threadIdx.x % 32 == 0) to[ClusterPart<config>::kLse] = args.split.partial_lse[from];
+    }
+  }
   __device__ unsigned packed_pair(int n, int r) const { return pack<config.dtype>(o[0][n][2 * r], o[0][n][2 * r + 1]); }
   __device__ void store_partial_row(const Work& work, int r) const {
-    float* to = args.split.partial_o + work.partial_row(args, row(r)) * args.head_dim_v;
+    float* to = config.merges_in_cluster ? shared.part().data(row(r))
+                                         : args.split.partial_o + work.partial_row(args, row(r)) * args.head_dim_v;
 #pragma unroll
     for (int n = 0; n < kValueTiles; ++n) {
       const int column = 8 * n + 2 * (threadIdx.x % 4);
@@ -453,7 +478,9 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
   constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
   if (threadIdx.x == 64) load.begin(kUsers, kUsers + 3);       // tiles: and the threads that load
   __syncthreads();
-  if constexpr (config.is_split) griddepcontrol_launch_dependents();    // the merge may take its place and wait
+  if constexpr (config.is_split && !config.merges_in_cluster) {
+    griddepcontrol_launch_dependents();  // the merge may take its place and wait
+  }
   const int warpgroup = __shfl_sync(kWholeWarp, threadIdx.x / 128, 0);  // in a form the compiler knows to be uniform
   // Registers per thread: 65536 shared out. Two blocks per SM have half each; three are launched with 80.
   constexpr int kUse = config.warps == 12          ? 232
@@ -468,10 +495,25 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
     if (threadIdx.x == 32) load.load_values();
     if (threadIdx.x / 32 == 2) load.find_work();
     if (threadIdx.x == 96) load.load_queries();
+    __syncwarp();
+    if constexpr (config.merges_in_cluster) {
+      barrier_cluster();
+      barrier_cluster_relaxed();
+    }
   } else {
     setmaxnreg_inc<kUse>();
     UseSm90<config> use(shared, warpgroup - 1);
     use.run();
+    if constexpr (config.merges_in_cluster) {
+      __syncwarp();
+      barrier_cluster();
+      constexpr int kThreads = 32 * (config.warps - 4);
+      const int rank = static_cast<int>(cluster_ctarank());
+      MergeCluster<config>{args, shared.merged(), shared.part()}.run(rank * kThreads + threadIdx.x - 128,
+                                                                     args.split.num_splits * kThreads);
+      __syncwarp();
+      barrier_cluster_relaxed();  // until all have read what they need
+    }
   }
 }
 

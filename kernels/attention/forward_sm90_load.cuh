@@ -6,6 +6,7 @@
 
 #include "contract/tensor_maps.h"
 #include "kernels/block/forward_work.cuh"
+#include "kernels/block/merge_splits.cuh"
 #include "kernels/block/warp_reduce.cuh"
 #include "kernels/pipeline/ring.cuh"
 #include "kernels/ptx/tma.cuh"
@@ -58,6 +59,15 @@ struct SharedSm90 {
   __device__ Work& work(int slot) const {
     return static_cast<Work*>(__cvta_shared_to_generic(base + kBarriers + kForwardSm90BarrierBytes))[slot];
   }
+
+  /// In the place of keys and values, when they have all been used.
+  __device__ ClusterPart<config> part() const {
+    static_assert(!config.merges_in_cluster ||
+                  ClusterPart<config>::kBytes <= config.stages * (kKeyBytes + kValueBytes));
+    return {key(0)};
+  }
+  /// The only tile of a block that merges in its cluster; its places in the ring are used for it and for the end.
+  __device__ Work& merged() const { return work(kWorks - 1); }
 
   /// Waits for the block's next tile, which has rows and keys and stays until it is released; null after the last.
   __device__ const Work* wait_work(const RingPlace<kWorks>& at) const {
@@ -121,10 +131,12 @@ struct LoadSm90 {
     work = find_tile(blockIdx.x);
     const bool has_begun = work.rows > 0 && !work.keys.empty();
     shared.has_begun() = has_begun;
-    if (!has_begun) return;
-    load_key(work, {}, last_block(work));
-    load_query(work, {});
-    mbarrier_arrive(shared.works().full(0));
+    if (has_begun) {
+      load_key(work, {}, last_block(work));
+      load_query(work, {});
+      mbarrier_arrive(shared.works().full(0));
+    }
+    if constexpr (config.merges_in_cluster) shared.merged() = work;
   }
   /// One warp: what the others shall do next. It writes rows that see no key itself.
   __device__ void find_work() const {
@@ -177,9 +189,16 @@ struct LoadSm90 {
   __device__ void store_nothing(const Work& work) const {
     const AttentionArgs& args = shared.args;
     for (int row = 0; row < work.rows; ++row) {
-      if (threadIdx.x % 32 == 0) work.template store_lse<config>(args, row, -__int_as_float(0x7f800000));
+      const float lse = -__int_as_float(0x7f800000);
+      if constexpr (config.merges_in_cluster) {
+        if (threadIdx.x % 32 == 0) shared.part().data(row)[ClusterPart<config>::kLse] = lse;
+      } else {
+        if (threadIdx.x % 32 == 0) work.template store_lse<config>(args, row, lse);
+      }
       for (int column = threadIdx.x % 32; column < args.head_dim_v; column += 32) {
-        if constexpr (config.is_split) {
+        if constexpr (config.merges_in_cluster) {
+          shared.part().data(row)[column] = 0.0f;
+        } else if constexpr (config.is_split) {
           args.split.partial_o[work.partial_row(args, row) * args.head_dim_v + column] = 0.0f;
         } else {
           auto* o = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row);

@@ -44,14 +44,16 @@ struct ForwardWork {
     const Int64 of_head = (static_cast<Int64>(split) * args.batch + batch) * args.num_heads_q + head_of(row);
     return of_head * args.query.seqlen + query(row);
   }
+  __device__ Int64 lse_offset(const OutputArgs& o, int row) const {
+    return batch * o.lse_stride_batch + head_of(row) * o.lse_stride_head + sequence.q_first + query(row);
+  }
   template <AttentionConfig config>
   __device__ void store_lse(const AttentionArgs& args, int row, float lse) const {
     if (row >= rows || v_first > 0) return;
     if constexpr (config.is_split) {
       args.split.partial_lse[partial_row(args, row)] = lse;
     } else if constexpr (config.has_lse) {
-      args.output.lse[batch * args.output.lse_stride_batch + head_of(row) * args.output.lse_stride_head +
-                      sequence.q_first + query(row)] = lse;
+      args.output.lse[lse_offset(args.output, row)] = lse;
     }
   }
 };

@@ -148,6 +148,13 @@ int section_of(const AttentionProblem& problem, const AttentionConfig& config, i
   return static_cast<int>(std::min<std::int64_t>(most, round_up((heads + sections - 1) / sections, per_kv)));
 }
 
+/// The number of splits of a call whose config may have been made for another of its bucket.
+int splits_of(const AttentionProblem& problem, const AttentionConfig& config, int num_sms) {
+  if (!config.is_split) return 1;
+  const int splits = best_splits(problem, config, num_sms);
+  return config.merges_in_cluster ? std::min(splits, kMaxClusterSplits) : splits;
+}
+
 bool fits(const AttentionConfig& config, const DeviceInfo& device, int blocks_per_sm) {
   const int bytes = forward_sm90_shared_bytes(config);
   return bytes <= device.shared_per_block_bytes &&
@@ -200,7 +207,9 @@ AttentionConfig config_of(const AttentionProblem& problem, const DeviceInfo& dev
   config.packs_heads = heads_per_kv <= tile.block_q && wants_packed_heads(problem, tile.block_q);
   config.blocks_per_sm = tile.blocks_per_sm;
   while (config.blocks_per_sm > 1 && !fits(config, device, config.blocks_per_sm)) --config.blocks_per_sm;
-  config.is_split = best_splits(problem, config, device.num_sms) > 1;
+  const int splits = best_splits(problem, config, device.num_sms);
+  config.is_split = splits > 1;
+  config.merges_in_cluster = is_short(problem) && config.is_split && splits <= kMaxClusterSplits + 1;
   if (config.is_split && tile.block_q > 64) config.takes_turns = true;
   config.copies_o = can_copy_o(problem, config, device);
   return config;
@@ -238,6 +247,9 @@ AttentionConfig checked(AttentionConfig config) {
   check(config.warps == warps_of(config.block_q), ErrorCode::kInvalidArgument, "tile.warps",
         "tile.warps is {}, must be {}: one for every 16 rows and four that load", config.warps,
         warps_of(config.block_q));
+  // A cluster's parts of o lie where keys and values were: one warpgroup must have used them, and they be large enough.
+  const int used = 2 * config.stages * config.block_k * (config.head_dim_qk + config.head_dim_v);
+  if (config.block_q > 64 || used < config.block_q * (4 * config.head_dim_v + 32)) config.merges_in_cluster = false;
   return config;
 }
 
@@ -334,7 +346,7 @@ void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& pr
          Stream stream) {
   const auto& loaded = *static_cast<const LoadedForward*>(plan.state.get());
   const AttentionConfig& config = plan.config;
-  const int splits = config.is_split ? best_splits(problem, config, loaded.num_sms) : 1;
+  const int splits = splits_of(problem, config, loaded.num_sms);
   const std::int64_t tiles = count_tiles(problem, config) * splits;
   if (tiles == 0) return;
   constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
@@ -353,10 +365,11 @@ void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& pr
                           static_cast<unsigned>(tiles),
                           rows_per_tile(problem, config),
                           tile_divisors(problem, config, args, splits)};
-  const cuda::LaunchConfig grid = {
-      .blocks = std::min<std::int64_t>(tiles, std::int64_t{loaded.num_sms} * config.blocks_per_sm),
-      .threads = plan.launch.threads_per_block,
-      .shared_bytes = plan.launch.shared_bytes};
+  const std::int64_t places = std::int64_t{loaded.num_sms} * config.blocks_per_sm;
+  const cuda::LaunchConfig grid = {.blocks = config.merges_in_cluster ? tiles : std::min(tiles, places),
+                                   .threads = plan.launch.threads_per_block,
+                                   .shared_bytes = plan.launch.shared_bytes,
+                                   .cluster = config.merges_in_cluster ? splits : 1};
   std::optional<cuda::WorkspaceLease> counters;
   if (tiles > grid.blocks) {
     counters.emplace(runtime.impl().counters.acquire(loaded.forward->device, stream, 2 * sizeof(unsigned)));

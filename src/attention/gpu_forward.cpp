@@ -110,6 +110,7 @@ std::string source_of(const AttentionConfig& c) {
   number("q_stages", c.q_stages);
   flag("takes_turns", c.takes_turns);
   flag("copies_o", c.copies_o);
+  flag("merges_in_cluster", c.merges_in_cluster);
   return text + "}";
 }
 
@@ -162,7 +163,7 @@ AttentionPlan prepare_gpu_forward(Runtime& runtime, const GpuForward& kernel, co
   auto loaded = std::make_shared<LoadedForward>();
   loaded->num_sms = device.num_sms;
   loaded->has_programmatic_launch = device.compute_capability >= 90;
-  if (config.is_split) {
+  if (config.is_split && !config.merges_in_cluster) {
     const AttentionConfig merge = {.dtype = config.dtype, .has_lse = config.has_lse};
     const auto compiled_merge = compiler.compile(unit_of(kMerge, 32 * kMergeWarps, 1, merge), device.architecture);
     if (device.is_present) {
@@ -210,6 +211,7 @@ void run_split(Runtime& runtime, const LoadedForward& loaded, int splits, const 
   split.split = {splits, static_cast<float*>(workspace.data()),
                  static_cast<float*>(workspace.data()) + floats * problem.head_dim_v};
   launch_forward(split);
+  if (!loaded.merge) return;  // the kernel does it
   // Where the GPU can, the merge is launched under the forward kernel; it waits for its results itself.
   cuda::launch(*loaded.merge,
                {.blocks = rows, .threads = 32 * kMergeWarps, .programmatic = loaded.has_programmatic_launch}, stream,
