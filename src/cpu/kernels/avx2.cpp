@@ -9,9 +9,9 @@ FOVEA_ISA_BEGIN(FOVEA_TARGET_AVX2)
 namespace fovea::cpu::avx2 {
 namespace {
 
-// 12 accumulators, 3 vectors of rows, 1 broadcast: all 16 registers. g++ mixes the steps of the product with values
-// when they are unrolled, and loads the rows anew in each instruction (90 instead of 98 % of peak).
-constexpr int kVectors = 3, kWidth = 4, kUnroll = 4, kValueUnroll = 1;
+// 12 accumulators, 3 vectors of rows, 1 broadcast: all 16 registers. Unrolled by 4 g++ mixes the steps and loads the
+// rows anew in each instruction (the product with values 90 instead of 97 % of peak).
+constexpr int kVectors = 3, kWidth = 4, kUnroll = 1;
 constexpr int kBlockKeys = 96, kMaxTiles = 16;  // 128 at d = 128 push q out of 32 KB of L1 (- 2 %)
 constexpr int kDecodeRows = 8, kDecodeVectors = 8;
 

@@ -10,7 +10,7 @@ namespace fovea::cpu::avx512 {
 namespace {
 
 // 16 accumulators, 2 vectors of rows, 1 broadcast. 64 x 6 and 48 x 8 tiles load less and run slower on Sapphire Rapids.
-constexpr int kVectors = 2, kWidth = 8, kUnroll = 4, kValueUnroll = 4;
+constexpr int kVectors = 2, kWidth = 8, kUnroll = 4;
 constexpr int kBlockKeys = 128, kMaxTiles = 16;
 constexpr int kDecodeRows = 16, kDecodeVectors = 16;
 

@@ -7,8 +7,7 @@ namespace fovea::cpu {
 namespace baseline {
 namespace {
 
-constexpr int kVectors = 2, kWidth = 4, kUnroll = 1,
-              kValueUnroll = 1;  // 8 accumulators of 16 registers: products need temporaries
+constexpr int kVectors = 2, kWidth = 4, kUnroll = 1;  // 8 accumulators of 16 registers: products need temporaries
 constexpr int kBlockKeys = 64, kMaxTiles = 8;
 constexpr int kDecodeRows = 4, kDecodeVectors = 8;
 
