@@ -134,7 +134,7 @@ TEST_F(Sm90Words, warpgroup_products_of_e4m3) {
     }
   }
   const auto kernel = gpu().kernel(
-      "kernels/attention/forward_sm90.cuh", "test_wgmma_e4m3", "const uint4* in, float* out",
+      "kernels/matmul/matmul_sm90.cuh", "test_wgmma_e4m3", "const uint4* in, float* out",
       "__shared__ __align__(1024) uint4 tile[640]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
       "for (int i = t; i < 640; i += 128) tile[i] = in[i]; fence_proxy_async(); __syncthreads(); float d[8]; "
       "const Descriptor a = wgmma_descriptor(shared_address(tile), 8192, 1024); "
