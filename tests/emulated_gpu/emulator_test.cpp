@@ -241,6 +241,17 @@ TEST(EmulatedCluster, blocks_read_each_others_shared_memory_until_they_end) {
       "block of the cluster that has ended");
 }
 
+TEST(EmulatedCluster, a_blocks_own_shared_addresses_carry_its_rank) {
+  expect_count_up(
+      {.header = "kernels/ptx/cluster.cuh",
+       .body = "__shared__ float x; const unsigned at = static_cast<unsigned>(__cvta_generic_to_shared(&x)); "
+               "if (threadIdx.x == 0) out[blockIdx.x] = at >> 24 == 0 ? 0 : cluster_ctarank() * "
+               "(static_cast<float*>(__cvta_shared_to_generic(at)) == &x);",
+       .blocks = 2,
+       .cluster = 2},
+      2);
+}
+
 /// d (64 x 8) = a b with a and b all ones, in panels of the 128-byte swizzle: 16 everywhere.
 std::string product(const std::string& before, const std::string& after) {
   return "__shared__ __align__(1024) unsigned short a[64 * 64]; __shared__ __align__(1024) unsigned short b[8 * 64]; "

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Between a kernel, compiled for the host, and the engine that runs its threads. Read by both; no system includes.
 // Shared-memory addresses are 32-bit numbers, as in PTX: bits 24 and up name a block of the cluster by its rank plus
-// one, 0 means the own block.
+// one, 0 means the own block. As on a GPU a thread's own addresses carry these bits too, but in the first block.
 #pragma once
 
 namespace fovea::emulated {
@@ -18,6 +18,8 @@ struct Thread {
   unsigned dynamic_shared;  // shared address of the dynamic part, before its own alignment
   unsigned rank;            // of the block in its cluster
 };
+
+inline unsigned own_rank_bits(const Thread& thread) { return thread.rank > 0 ? (thread.rank + 1) << 24 : 0; }
 
 /// Words that the lanes of a warp execute together.
 enum class WarpWord : int {

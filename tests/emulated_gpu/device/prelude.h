@@ -156,10 +156,11 @@ inline unsigned long __cvta_generic_to_shared(const void* pointer) {
   if (at < thread.shared_begin || at > thread.shared_end) {
     ::fovea::emulated::engine->fail("cvta to shared memory of an address that lies elsewhere");
   }
-  return at;
+  return at | ::fovea::emulated::own_rank_bits(thread);
 }
 inline void* __cvta_shared_to_generic(unsigned long shared) {
   const ::fovea::emulated::Thread& thread = *::fovea::emulated::engine->current;
+  if (shared >> 24 != 0) shared ^= ::fovea::emulated::own_rank_bits(thread);
   if (shared < thread.shared_begin || shared > thread.shared_end) {
     ::fovea::emulated::engine->fail("cvta of an address outside of the block's shared memory");
   }

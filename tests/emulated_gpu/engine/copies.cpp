@@ -131,7 +131,16 @@ void land(const PendingLoad& load) {
   }
 }
 
-void tensor_load(const TensorCopy& copy) {
+/// With addresses of the own block, which a multicast takes as offsets in others.
+TensorCopy own_copy(const TensorCopy& copy) {
+  TensorCopy own = copy;
+  own.shared = own_offset(*self().in, copy.shared);
+  own.barrier = own_offset(*self().in, copy.barrier);
+  return own;
+}
+
+void tensor_load(const TensorCopy& given) {
+  const TensorCopy copy = own_copy(given);
   const PendingLoad load = {fields_of(copy), copy, self().in};
   if (copy.blocks >> launch->blocks.size() != 0) fail("a multicast to blocks that the cluster does not have");
   for (Block& block : launch->blocks) {
@@ -154,8 +163,9 @@ void store_box(Block& block, const TensorStore& store) {
   });
 }
 
-void tensor_store(const TensorCopy& copy) {
+void tensor_store(const TensorCopy& given) {
   Fiber& fiber = self();
+  const TensorCopy copy = own_copy(given);
   const TensorStore store = {fields_of(copy), copy};
   check_room(*fiber.in, store.map, copy);
   if (launch->options.asynchrony == Asynchrony::kEarly) store_box(*fiber.in, store);

@@ -225,6 +225,11 @@ Block& block_of_address(Block& own, unsigned shared) {
   return block;
 }
 
+unsigned own_offset(Block& own, unsigned shared) {
+  if (&block_of_address(own, shared) != &own) fail("the shared address " + hex(shared) + " is another block's");
+  return offset_of_address(shared);
+}
+
 char* shared_at(Block& own, unsigned shared, unsigned bytes) {
   const Fiber& any = block_of_address(own, shared).fibers.front();
   const unsigned at = offset_of_address(shared);

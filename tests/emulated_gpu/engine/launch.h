@@ -178,6 +178,8 @@ std::string hex(unsigned long long number);
 char* shared_at(Block& own, unsigned shared, unsigned bytes);
 Block& block_of_address(Block& own, unsigned shared);
 inline unsigned offset_of_address(unsigned shared) { return shared & 0xffffffu; }
+/// The same, of an address that must be the block's own.
+unsigned own_offset(Block& own, unsigned shared);
 
 // A thread has ended: what waited only for it goes on.
 void leave_warp_words(Fiber& fiber);

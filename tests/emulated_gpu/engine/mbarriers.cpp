@@ -80,7 +80,7 @@ void arrive(unsigned barrier, int expected_bytes) {
 void wait(unsigned barrier, unsigned parity) {
   Block& own = *self().in;
   if (parity > 1) fail("mbarrier.try_wait for the parity " + std::to_string(parity));
-  if (barrier >> 24 != 0) fail("mbarrier.try_wait at another block's barrier");
+  barrier = own_offset(own, barrier);
   while (read(own, barrier).phase == parity) block_on({kWaitsAtMbarrier, barrier, parity});
 }
 

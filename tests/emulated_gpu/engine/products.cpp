@@ -32,6 +32,9 @@ class Operand {
     const unsigned mode = static_cast<unsigned>(descriptor >> 62);  // 0 none, 1 128, 2 64, 3 32 bytes
     bits_ = mode == 0 ? 0 : 4 - mode;
     span_ = 16u << bits_;
+    if (is_mn_major && leading_ % (8 * span_) != 0) {  // as when a block's rank in its cluster got into the field
+      fail("wgmma: panels " + hex(leading_) + " bytes apart, no multiple of eight lines");
+    }
   }
   /// The element's bits.
   std::uint32_t at(unsigned outer, unsigned k) const {
