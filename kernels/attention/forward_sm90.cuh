@@ -47,8 +47,7 @@ struct UseSm90 {
   static constexpr bool kRotates = kLeavesOut && !config.takes_turns;
   // One branch less in the loop over keys: 0.5 to 1 % there, but 1 to 2 % slower with masks and with narrow heads.
   static constexpr bool kPredicatesRelease = !kLeavesOut && config.head_dim_v > 64;
-  using ProductQk = Wgmma<config.block_k, config.dtype>;
-  using ProductPv = Wgmma<config.head_dim_v, config.dtype>;
+  using Products = TwoProducts<config.block_k, config.head_dim_v, config.dtype>;
 
   const Shared& shared;
   const AttentionArgs& args;
@@ -57,11 +56,11 @@ struct UseSm90 {
   RingPlace<Shared::kWorks> work_at;
   RingPlace<config.q_stages> q_at;
   RingPlace<config.stages> k_at;  // the values one block behind
+  Products products;              // scores, weights and o while products use them
   float s[1][kKeyTiles][4];
-  float o[1][kValueTiles][4];
-  unsigned p[config.block_k / 4];
-  int part;              // of the tile, 64 rows
-  bool is_half = false;  // of the tile's first block, this part sees only the first half
+  float o[1][kValueTiles][4];  // of a tile that is done
+  int part;                    // of the tile, 64 rows
+  bool is_half = false;        // of the tile's first block, this part sees only the first half
   OnlineSoftmax<1> softmax;
   KeyInterval seen[2];  // by this thread's two rows, whether they exist or not
   KeyInterval every;    // by every row of the warpgroup
@@ -84,7 +83,7 @@ struct UseSm90 {
     return reinterpret_cast<float(&)[config.head_dim_v / 2]>(o);
   }
 
-  // ---- products; nothing may touch their registers until they have been waited for
+  // ---- products
 
   __device__ void start_qk(int part) {
     wgmma_fence();
@@ -97,7 +96,7 @@ struct UseSm90 {
       q_steps[i] = q + QueryPanels::depth(i);
       k_steps[i] = k + KeyPanels::depth(i);
     }
-    ProductQk::product(flat_s(), q_steps, k_steps);
+    products.start_scores(q_steps, k_steps);
     wgmma_commit_group();
   }
   __device__ void start_pv() {
@@ -106,7 +105,7 @@ struct UseSm90 {
     Descriptor v_steps[config.block_k / 16];
 #pragma unroll
     for (int i = 0; i < config.block_k / 16; ++i) v_steps[i] = v + KeyPanels::rows_depth(i);
-    ProductPv::add_transposed(flat_o(), p, v_steps);
+    products.start_weighted(v_steps);
     wgmma_commit_group();
   }
   __device__ void wait_turn() const {
@@ -164,10 +163,13 @@ struct UseSm90 {
     }
     if (is_masked) mask_scores<tiles>(key_first);
   }
+  /// tiles: of 8 keys, that have weights; those of the others are 0.
   template <int tiles = kKeyTiles>
   __device__ void pack_weights() {
+    unsigned p[config.block_k / 4] = {};
 #pragma unroll
     for (int i = 0; i < 2 * tiles; ++i) p[i] = pack<config.dtype>(flat_s()[2 * i], flat_s()[2 * i + 1]);
+    products.write_p(p);
   }
 
   // ---- the loop over keys
@@ -175,8 +177,7 @@ struct UseSm90 {
   __device__ void begin_tile(const Work& work, int key_first) {
     see(work);
     softmax.reset();
-#pragma unroll
-    for (int i = 0; i < config.head_dim_v / 2; ++i) flat_o()[i] = 0.0f;
+    products.clear_d();
     if constexpr (kHalves) {
       if (is_half) {
         first_weights<kKeyTiles / 2>(key_first);
@@ -196,8 +197,6 @@ struct UseSm90 {
     softmax.raise(largest, scale_log2, factor);
     softmax.weigh(scores, scale_log2);
     pack_weights<tiles>();
-#pragma unroll
-    for (int i = 2 * tiles; i < config.block_k / 4; ++i) p[i] = 0;
   }
 
   /// The keys from key_first on; is_last: of the tile.
@@ -209,7 +208,7 @@ struct UseSm90 {
     start_pv();
     pass_turn();
     wgmma_wait_group<1>();
-    after_wait(flat_s());
+    products.read_scores(flat_s());
     shared.keys().release(k_at);
     if constexpr (kPredicatesRelease) {
       shared.queries().release(q_at, is_last);
@@ -223,18 +222,17 @@ struct UseSm90 {
     if (grows) softmax.raise(largest, scale_log2, factor);
     softmax.weigh(s, scale_log2);
     wgmma_wait_group<0>();
-    after_wait(flat_o());
-    after_wait(p);
     shared.values().release(v_at());
     k_at.advance();
     pack_weights();
-    if (grows) softmax.rescale(o, factor);
+    if (grows) products.scale_d(factor[0][0], factor[0][1]);
   }
 
   /// Zeros over the rows of the next v from `row` on. Every warpgroup does it for itself, before its product.
   __device__ void clean_values(int row) const {
     shared.values().wait_full(v_at());
     constexpr int kChunks = 8 * Shared::kValuePanels;
+#pragma unroll 1
     for (int i = threadIdx.x % 128; i < (config.block_k - row) * kChunks; i += 128) {
       const int chunk = i % kChunks;
       const unsigned at = shared.value(v_at().slot()) + chunk / 8 * KeyPanels::kPanelBytes + (row + i / kChunks) * 128;
@@ -279,7 +277,7 @@ struct UseSm90 {
     shared.keys().wait_full(k_at);
     start_qk(part);
     wgmma_wait_group<0>();
-    after_wait(flat_s());
+    products.read_scores(flat_s());
     while (work) {
       part = next_part;
       shared.keys().release(k_at);
@@ -309,7 +307,7 @@ struct UseSm90 {
       if constexpr (!kLeavesOut) start_qk(part);  // of the next tile
       pass_turn();
       wgmma_wait_group<kLeavesOut ? 0 : 1>();
-      after_wait(flat_o());
+      products.read_d(flat_o());
       shared.values().release(v_at());
       if constexpr (kLeavesOut) {
         if (kRotates) next_part = part + 1 == Shared::kWarpgroups ? 0 : part + 1;
@@ -325,7 +323,7 @@ struct UseSm90 {
         store(*work);
       }
       wgmma_wait_group<0>();
-      after_wait(flat_s());
+      products.read_scores(flat_s());
       // A first row that is plainly the same in every lane: else the compiler takes lanes to have parted, and computes
       // descriptors, places and bounds per lane in the loop over keys (100 of 790 instructions, 10 % of the time).
       if (!is_finite) {
@@ -443,6 +441,7 @@ struct UseSm90 {
     for (int row = first; row < min_of(first + 16, work.rows); ++row) {
       const Int64 from = work.partial_row(args, row);
       float* to = shared.part().data(row);
+#pragma unroll 1
       for (int i = threadIdx.x % 32; i < args.head_dim_v; i += 32) {
         to[i] = args.split.partial_o[from * args.head_dim_v + i];
       }
@@ -466,6 +465,7 @@ struct UseSm90 {
 /// The whole kernel; its block has 32 * config.warps threads and forward_sm90_shared_bytes(config) of shared memory.
 template <AttentionConfig config>
 __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90Args& more) {
+  UseSm90<config>::Products::declare();
   extern __shared__ __align__(1024) unsigned char memory[];
   const SharedSm90<config> shared = {args, more, shared_address(memory)};
   if (threadIdx.x == 32) {

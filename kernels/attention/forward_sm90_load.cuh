@@ -188,6 +188,7 @@ struct LoadSm90 {
   /// Zeros and an lse of -inf.
   __device__ void store_nothing(const Work& work) const {
     const AttentionArgs& args = shared.args;
+#pragma unroll 1
     for (int row = 0; row < work.rows; ++row) {
       const float lse = -__int_as_float(0x7f800000);
       if constexpr (config.merges_in_cluster) {
@@ -195,6 +196,7 @@ struct LoadSm90 {
       } else {
         if (threadIdx.x % 32 == 0) work.template store_lse<config>(args, row, lse);
       }
+#pragma unroll 1
       for (int column = threadIdx.x % 32; column < args.head_dim_v; column += 32) {
         if constexpr (config.merges_in_cluster) {
           shared.part().data(row)[column] = 0.0f;

@@ -23,10 +23,5 @@ __device__ inline void after_wait(float (&x)[n]) {
 #pragma unroll
   for (int i = 0; i < n; ++i) asm volatile("" : "+f"(x[i])::"memory");
 }
-template <int n>
-__device__ inline void after_wait(unsigned (&x)[n]) {
-#pragma unroll
-  for (int i = 0; i < n; ++i) asm volatile("" : "+r"(x[i])::"memory");
-}
 
 }  // namespace fovea

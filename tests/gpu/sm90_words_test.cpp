@@ -72,53 +72,54 @@ TEST_F(Sm90Words, tensor_map_box_arrives_swizzled_with_zeros_outside) {
   }
 }
 
-/// a (64 x 64) and b (32 rows of 64 for the K-major form, 64 rows of 32 for the N-major one) in swizzled panels, the
-/// first 16 steps of k twice: four steps in one word, and one more.
-TEST_F(Sm90Words, warpgroup_products) {
+/// Scores of a (64 x 64) and b (80 rows of 64, the first 16 columns twice), then d += p b with b as rows of k (its
+/// first 16 twice), 32 columns, twice, with the rows of d multiplied between. In a swizzled panel each.
+TEST_F(Sm90Words, two_products) {
   const auto kernel = gpu().kernel(
       "kernels/attention/forward_sm90.cuh", "test_wgmma", "float* out",
-      "__shared__ __align__(1024) unsigned short a[64 * 64]; __shared__ __align__(1024) unsigned short b[64 * 64]; "
+      "using Products = TwoProducts<80, 32, DType::kF16>; Products::declare(); Products products; "
+      "__shared__ __align__(1024) unsigned short a[64 * 64]; __shared__ __align__(1024) unsigned short b[80 * 64]; "
       "const auto element = [](int r, int c) { return static_cast<float>((r * 5 + c * 3) % 17 - 8); }; "
       "const auto place = [](int r, int c) { return r * 64 + ((c / 8) ^ (r % 8)) * 8 + c % 8; }; "
       "const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
-      "for (int i = t; i < 4096; i += 128) { const int r = i / 64, c = i % 64; "
-      "a[place(r, c)] = from_float<DType::kF16>(element(r, c)); b[place(r, c)] = from_float<DType::kF16>(element(r, c "
-      "+ 3)); } "
-      "fence_proxy_async(); __syncthreads(); float d[16], e[16]; "
-      "wgmma_fence(); "
-      "const Descriptor qa = Panels<64>::by_rows(shared_address(a)), qb = Panels<64>::by_rows(shared_address(b)); "
+      "for (int i = t; i < 5120; i += 128) { const int r = i / 64, c = i % 64; "
+      "if (r < 64) a[place(r, c)] = from_float<DType::kF16>(element(r, c)); "
+      "b[place(r, c)] = from_float<DType::kF16>(element(r, c + 3)); } "
+      "fence_proxy_async(); __syncthreads(); wgmma_fence(); "
+      "const Descriptor qa = Panels<64>::by_rows(shared_address(a)), qb = Panels<80>::by_rows(shared_address(b)); "
       "Descriptor a_steps[5], b_steps[5], v_steps[5]; "
       "for (int i = 0; i < 5; ++i) { a_steps[i] = qa + Panels<64>::depth(i % 4); "
-      "b_steps[i] = qb + Panels<64>::depth(i % 4); } "
-      "Wgmma<32, DType::kF16>::product(d, a_steps, b_steps); "
-      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
-      "for (int i = 0; i < 16; ++i) e[i] = 1.0f; "
-      "unsigned w[20]; for (int i = 0; i < 5; ++i) for (int j = 0; j < 4; ++j) { "
+      "b_steps[i] = qb + Panels<80>::depth(i % 4); } "
+      "products.start_scores(a_steps, b_steps); wgmma_commit_group(); wgmma_wait_group<0>(); "
+      "float s[40], d[16]; products.read_scores(s); "
+      "unsigned p[20]; for (int i = 0; i < 5; ++i) for (int j = 0; j < 4; ++j) { "
       "const int r = row + 8 * (j % 2), c = 16 * (i % 4) + 2 * (t % 4) + 8 * (j / 2); "
-      "w[4 * i + j] = pack<DType::kF16>(element(r, c), element(r, c + 1)); } wgmma_fence(); "
-      "const Descriptor v = Panels<64>::by_columns(shared_address(b)); "
-      "for (int i = 0; i < 5; ++i) v_steps[i] = v + Panels<64>::rows_depth(i % 4); "
-      "Wgmma<32, DType::kF16>::add_transposed(e, w, v_steps); "
-      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(e); "
-      "for (int n = 0; n < 4; ++n) for (int i = 0; i < 4; ++i) { "
-      "const int at = (row + i / 2 * 8) * 32 + 8 * n + 2 * (t % 4) + i % 2; out[at] = d[4 * n + i]; "
-      "out[2048 + at] = e[4 * n + i]; }",
+      "p[4 * i + j] = pack<DType::kF16>(element(r, c), element(r, c + 1)); } "
+      "products.write_p(p); products.clear_d(); "
+      "const Descriptor v = Panels<80>::by_columns(shared_address(b)); "
+      "for (int i = 0; i < 5; ++i) v_steps[i] = v + Panels<80>::rows_depth(i % 4); "
+      "for (int i = 0; i < 2; ++i) { wgmma_fence(); products.start_weighted(v_steps); wgmma_commit_group(); "
+      "wgmma_wait_group<0>(); if (i == 0) products.scale_d(2.0f, 3.0f); } products.read_d(d); "
+      "for (int n = 0; n < 10; ++n) for (int i = 0; i < 4; ++i) { "
+      "const int r = row + i / 2 * 8, c = 8 * n + 2 * (t % 4) + i % 2; out[r * 80 + c] = s[4 * n + i]; "
+      "if (n < 4) out[5120 + r * 32 + c] = d[4 * n + i]; }",
       128);
-  const DeviceCopy output(std::vector<float>(4096));
+  const DeviceCopy output(std::vector<float>(5120 + 2048));
   void* to = output.data();
   cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, to);
   gpu().synchronize();
   const auto out = output.values<float>();
   for (int r = 0; r < 64; ++r) {
-    for (int c = 0; c < 32; ++c) {
-      float by_rows = 0.0f, by_columns = 1.0f;
+    for (int c = 0; c < 80; ++c) {
+      float score = 0.0f, product = 0.0f;
       for (int i = 0; i < 80; ++i) {
-        by_rows += element(r, i % 64) * element(c, i % 64 + 3);
-        by_columns += element(r, i % 64) * element(i % 64, c + 3);
+        score += element(r, i % 64) * element(c, i % 64 + 3);
+        product += element(r, i % 64) * element(i % 64, c + 3);
       }
-      const auto at = static_cast<std::size_t>(r * 32 + c);
-      ASSERT_EQ(out[at], by_rows) << r << ", " << c;
-      ASSERT_EQ(out[2048 + at], by_columns) << r << ", " << c;
+      ASSERT_EQ(out[static_cast<std::size_t>(r * 80 + c)], score) << r << ", " << c;
+      if (c >= 32) continue;
+      const float factor = r / 8 % 2 == 0 ? 3.0f : 4.0f;  // twice the first product, or three times, and the second
+      ASSERT_EQ(out[static_cast<std::size_t>(5120 + r * 32 + c)], factor * product) << r << ", " << c;
     }
   }
 }

@@ -14,9 +14,5 @@ template <int n>
 inline void after_wait(float (&x)[n]) {
   __asm__ volatile("" ::"r"(&x) : "memory");
 }
-template <int n>
-inline void after_wait(unsigned (&x)[n]) {
-  __asm__ volatile("" ::"r"(&x) : "memory");
-}
 
 }  // namespace fovea
