@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attention forward by warpgroup products and bulk copies (arXiv 2407.08608): sm_90a only.
-// Persistent blocks. One warpgroup loads (forward_sm90_load.cuh): q, k and v arrive in rings of shared buffers. Two or
-// three warpgroups (one for short calls) each own 64 rows of the tile, with their o in registers. Keys are taken from
+// Persistent blocks. One warpgroup loads (forward_sm90_load.cuh): q, k and v arrive in rings of shared buffers. Two to
+// four warpgroups (one for short calls) each own 64 rows of the tile, with their o in registers. Keys are taken from
 // the last block to the first. The products q k^T of block j and p v of block j + 1 are in flight together; the row
 // maxima are taken under p v, the weights after it, while another warpgroup has the tensor cores. The pipeline runs on
 // across tiles: the first q k^T of the next tile is issued with the last p v of this one, and o is stored under it.
@@ -10,8 +10,9 @@
 // Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: v past a sequence's length
 // is overwritten with zeros in shared memory; a tile whose o is still non-finite is done again row by row.
 // Registers per thread (NVRTC 13.0): 232 and 40 for those that load with two warpgroups, 160 and 32 with
-// three, 216 and 40 for one beside another block, 128 and 32 beside two. Shared memory: d = 64 112 to 129 KiB, d = 128
-// 193 KiB, d = 256 193 to 225 KiB; one block per SM, for short calls two up to d = 128, three up to d = 64.
+// three, 112 and 32 with four, 216 and 40 for one beside another block, 128 and 32 beside two. Shared memory: d = 64
+// 112 to 193 KiB, d = 128 193 KiB, d = 256 193 to 225 KiB; one block per SM, for short calls two up to d = 128, three
+// up to d = 64.
 #pragma once
 
 #include "kernels/attention/forward_sm90_load.cuh"
@@ -38,7 +39,7 @@ struct UseSm90 {
   static constexpr int kKeyTiles = config.block_k / 8;
   static constexpr int kValueTiles = config.head_dim_v / 8;
   static constexpr int kTurnBarrier = 1;   // and the next ones, one per warpgroup
-  static constexpr int kCleanBarrier = 4;  // the same
+  static constexpr int kCleanBarrier = 5;  // the same
   // Where rows see different keys, a warpgroup leaves out blocks of keys that none of its rows sees, and, of narrow
   // heads, the exponentials of half a block. Without turns the warpgroups exchange their rows from tile to tile, so
   // that each has as many keys; with turns that is slower.
@@ -485,10 +486,11 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
   // Registers per thread: 65536 shared out. Two blocks per SM have half each; three are launched with 80.
   constexpr int kUse = config.warps == 12          ? 232
                        : config.warps == 16        ? 160
+                       : config.warps == 20        ? 112
                        : config.blocks_per_sm == 3 ? 128
                        : config.blocks_per_sm == 2 ? 216
                                                    : 256;
-  constexpr int kLoad = config.warps == 16 || config.blocks_per_sm == 3 ? 32 : 40;
+  constexpr int kLoad = config.warps >= 16 || config.blocks_per_sm == 3 ? 32 : 40;
   if (warpgroup == 0) {
     setmaxnreg_dec<kLoad>();
     if (threadIdx.x == 0) load.load_keys();

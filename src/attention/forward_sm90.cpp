@@ -41,19 +41,26 @@ constexpr int kWarpRows = 16;
 
 int warps_of(int block_q) { return block_q / kWarpRows + 4; }
 
-/// Best first; measured on an H200 (docs/kernels/attention_forward_sm90.md).
-std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, int head_dim_v) {
+/// Best first; measured on an H200 (docs/kernels/attention_forward_sm90.md). head_dim up to 64.
+std::vector<Tile> narrow_tiles(const AttentionProblem& problem, int num_sms) {
+  const bool is_masked = problem.mask.kind != MaskKind::kNone;
+  const bool is_medium = problem.seqlen_q > 256 && problem.seqlen_q <= (is_masked ? 4096 : 1024);
+  const bool is_many =
+      std::int64_t{problem.seqlen_q} * problem.num_heads_q * problem.batch >= std::int64_t{1024} * num_sms;
+  const bool is_short_causal = is_masked && problem.seqlen_q > 256 && problem.seqlen_q <= 1024;
+  const Tile two = {128, 128, 3, 2, !is_short_causal}, three = {192, 128, 3, 2, true}, four = {256, 64, 6, 2, false};
+  // Windows and softcap need more registers than three warpgroups have.
+  if (problem.mask.kind == MaskKind::kWindow || problem.softcap != 0.0f) return {two};
+  if (problem.seqlen_q <= 256) return {{128, 64, 4, 2, false}, two, three, four};
+  if (is_medium && is_many) return {four, three, two};
+  if (is_short_causal) return {two, three, four};
+  return {three, two, four};
+}
+
+/// The same for any head_dim.
+std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, int head_dim_v, int num_sms) {
   const int head_dim = std::max(head_dim_qk, head_dim_v);
-  if (head_dim <= 64) {
-    const bool is_masked = problem.mask.kind != MaskKind::kNone;
-    const bool is_medium = is_masked && problem.seqlen_q > 256 && problem.seqlen_q <= 1024;
-    const Tile three = {192, 128, 3, 2, true}, two = {128, 128, 3, 2, !is_medium};
-    // Windows and softcap need more registers than three warpgroups have.
-    if (problem.mask.kind == MaskKind::kWindow || problem.softcap != 0.0f) return {two};
-    if (problem.seqlen_q <= 256) return {{128, 64, 4, 2, false}, two, three};
-    if (is_medium) return {two, three};
-    return {three, two};
-  }
+  if (head_dim <= 64) return narrow_tiles(problem, num_sms);
   if (head_dim <= 128) return {{128, 128, 2, 2, false}};
   if (head_dim_v <= 128 && head_dim_qk <= 192) return {{128, 128, 2, 1, true}};
   if (head_dim <= 192) return {{128, 96, 2, 1, true}};
@@ -222,28 +229,29 @@ std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const D
   std::vector<AttentionConfig> found;
   const auto add = [&](const Tile& tile) {
     const AttentionConfig config = config_of(problem, device, tile);
+    if (config.is_split && tile.block_q == 256) return;  // too few registers
     if (fits(config, device, 1)) found.push_back(config);
   };
   if (is_short(problem)) {
     add(short_tile(head_dim));
     return found;
   }
-  for (const Tile& tile : long_tiles(problem, head_dim_qk, head_dim_v)) add(tile);
+  for (const Tile& tile : long_tiles(problem, head_dim_qk, head_dim_v, device.num_sms)) add(tile);
   if (const auto small = small_tile(problem, head_dim, device.num_sms); small && !found.front().is_split) {
     found.insert(found.begin(), config_of(problem, device, *small));
   }
   return found;
 }
 
-/// A caller's tile may be anything; the kernel takes one to three warpgroups of 64 rows and the barriers of five
+/// A caller's tile may be anything; the kernel takes one to four warpgroups of 64 rows and the barriers of eight
 /// stages.
 AttentionConfig checked(AttentionConfig config) {
-  check(config.block_q == 64 || config.block_q == 128 || config.block_q == 192, ErrorCode::kInvalidArgument,
-        "tile.block_q", "tile.block_q is {}, must be 64, 128 or 192", config.block_q);
+  check(config.block_q >= 64 && config.block_q <= 256 && config.block_q % 64 == 0, ErrorCode::kInvalidArgument,
+        "tile.block_q", "tile.block_q is {}, must be 64, 128, 192 or 256", config.block_q);
   check(config.block_k >= 16 && config.block_k <= 256 && config.block_k % 16 == 0, ErrorCode::kInvalidArgument,
         "tile.block_k", "tile.block_k is {}, must be a multiple of 16 up to 256", config.block_k);
-  check(config.stages >= 1 && config.stages <= 5, ErrorCode::kInvalidArgument, "tile.stages",
-        "tile.stages is {}, must be 1 to 5", config.stages);
+  check(config.stages >= 1 && config.stages <= 8, ErrorCode::kInvalidArgument, "tile.stages",
+        "tile.stages is {}, must be 1 to 8", config.stages);
   check(config.warps == warps_of(config.block_q), ErrorCode::kInvalidArgument, "tile.warps",
         "tile.warps is {}, must be {}: one for every 16 rows and four that load", config.warps,
         warps_of(config.block_q));
