@@ -50,8 +50,11 @@ constexpr StreamingBlocks kPackedStreams[] = {{6, 128, 2048}, {32, 1024, 256}, {
 /// One row is read along whole rows of b (small pages, GFLOP/s at 4096 x 4096, 1000 x 1024 and 11008 x 4096: 11.4, 34
 /// and 12.5 instead of 8.9, 20 and 8.4).
 constexpr StreamingBlocks kDirectStreams[] = {{1, 1 << 16, 64}, {4, 4096, 64}, {8, 1024, 128}, {96, 1024, 256}};
-/// The same where b is row-major but must be converted: 14 GFLOP/s for 1 row of bf16 instead of 4.7.
-constexpr StreamingBlocks kConvertedStreams[] = {{6, 4096, 32}, {128, 512, 1024}};
+/// The same where b is row-major but must be converted: 14 GFLOP/s for 1 row of bf16 instead of 4.7. Once the tiles
+/// convert b themselves, steps are short: what is converted is used from the first-level cache or near it (4096 x 4096
+/// bf16 and fp16, % of peak, as here and with steps of 512 and 256: 16 rows 48 and 39, 73 and 54; 64 rows 70 and 66,
+/// 77 and 76).
+constexpr StreamingBlocks kConvertedStreams[] = {{5, 4096, 32}, {96, 512, 256}, {128, 256, 2048}};
 
 /// Columns of b that are read where they lie, k contiguous: as a step of so many columns and elements of k.
 constexpr int kLineColumns = 1024, kMostLineDepth = 1 << 15;
@@ -130,6 +133,29 @@ struct Chooser {
     return c;
   }
 
+  /// A task for each thread, of all rows and its share of the columns, whose panels of b the first rows' tiles form.
+  /// k advances over the whole task, so that panels take block_k rows of b only. Columns that do not fill a thread's
+  /// last panels are lost, so is_best only if they are few.
+  MatmulConfig shares(bool* is_best) const {
+    constexpr int kMostColumns = 4096;
+    constexpr double kMostLoss = 1.03;
+    // Fewer columns pass over a so fast that its pages had better be few (4096 x 64 x 4096: 10 % slower than rows());
+    // short sums pass over d so fast that threads had better write to rows of their own (2048 x 2048 x 64: 20 %).
+    constexpr int kLeastPanels = 4, kLeastDepth = 256;
+    // One task a thread is as slow as the slowest thread: only where packing ahead costs more (512: 3 to 15 %).
+    constexpr int kMostShared = 768;
+    MatmulConfig c = base();
+    c.block_m = whole(m(), kernels.tile_rows);
+    c.block_n = columns_of(kMostColumns);
+    const std::int64_t tasks = (n() + c.block_n - 1) / c.block_n * p.batch;
+    const std::int64_t columns = (tasks + threads - 1) / threads * c.block_n;  // of the busiest thread
+    const std::int64_t whole_columns = round_up(n(), kernels.tile_columns) * p.batch;
+    *is_best = (threads == 1 || (p.k >= kLeastDepth && p.n <= kMostShared)) &&
+               c.block_n >= kLeastPanels * kernels.tile_columns &&
+               static_cast<double>(columns * threads) <= kMostLoss * static_cast<double>(whole_columns);
+    return c;
+  }
+
   /// A column of tasks: each reads, or packs, its rows of a.
   MatmulConfig rows() const {
     MatmulConfig c = base();
@@ -192,7 +218,12 @@ std::vector<MatmulConfig> cpu_matmul_configs(const MatmulKernels& kernels, const
   // With many rows packing b ahead costs little, and a task's rows of a stay on few pages (2048, small pages: 111
   // GFLOP/s instead of 106).
   constexpr int kManyRows = 1024;
-  const MatmulConfig best = p.m >= p.n || p.m >= kManyRows ? rows : columns;
+  MatmulConfig best = p.m >= p.n || p.m >= kManyRows ? rows : columns;
+  if (best == rows && kernels.packs_rows_of_b && chooser.has_rows_of_b() && !best.packs_a) {
+    bool is_best = false;
+    const MatmulConfig shares = chooser.shares(&is_best);
+    if (is_best) best = shares;
+  }
   if (kernels.takes_rows_of_b && chooser.has_rows_of_b()) {
     bool is_best = false;
     const MatmulConfig direct = chooser.direct(best, &is_best);

@@ -112,6 +112,9 @@ class Product {
   bool packs_a_in_task() const { return config_.packs_a && !packs_a_ahead_; }
   bool packs_b_in_task() const { return config_.packs_b && !packs_b_ahead_; }
   Int64 a_bytes() const {
+    if (!config_.packs_a && kernels_.converts_rows_of_a && !takes_lines_) {
+      return round_up(packed_bytes(true, 1, max_depth()), 64);
+    }
     return packs_a_in_task() ? round_up(packed_bytes(true, std::min(config_.block_m, args_.m), max_depth()), 64) : 0;
   }
   Int64 b_bytes() const {  // unpacked b still needs a panel for columns that do not fill one
@@ -174,6 +177,7 @@ void Product::multiply_step(MatmulBlock block, int batch, int step, const char* 
   char* const b_scratch = scratch + a_bytes();
   block.a = a.data;
   block.a_stride = a.stride_line;
+  block.a_room = scratch;
   if (config_.packs_a) {
     block.a_stride = 0;
     block.a = packs_a_ahead_ ? ahead_a + ahead_offset(true, batch, step, block.row) : scratch;
@@ -182,7 +186,12 @@ void Product::multiply_step(MatmulBlock block, int batch, int step, const char* 
   if (config_.packs_b) {
     block.b_stride = 0;
     block.b = packs_b_ahead_ ? ahead_b + ahead_offset(false, batch, step, block.column) : b_scratch;
-    if (!packs_b_ahead_) kernels_.pack_b(b, b_scratch);
+    if (kernels_.packs_rows_of_b && !packs_b_ahead_ && block.rows_outer && b.stride_line == 1) {
+      block.b_rows = b.data;
+      block.b_rows_stride = b.stride_k;
+    } else if (!packs_b_ahead_) {
+      kernels_.pack_b(b, b_scratch);
+    }
     kernels_.multiply(block);
     return;
   }

@@ -35,19 +35,21 @@ FOVEA_WORD Vec multiply_add(Vec a, Vec b, Vec sum) {
 //
 #include "cpu/kernels/matmul_dot.inc"
 
-constexpr MatmulKernels kPairs = {"avx512bf16",
-                                  "bf16 pairs",
-                                  kRows,
-                                  kColumns,
-                                  2,
-                                  2,
-                                  kBlockK,
-                                  true,
-                                  false,
-                                  pack_pairs<kRows>,
-                                  pack_pairs<kColumns>,
-                                  multiply,
-                                  multiply_lines<Bfloat16>};
+constexpr MatmulKernels kPairs = {
+    .isa = "avx512bf16",
+    .products = "bf16 pairs",
+    .tile_rows = kRows,
+    .tile_columns = kColumns,
+    .depth = 2,
+    .element_bytes = kElementBytes,
+    .block_k = kBlockK,
+    .takes_rows_of_a = true,
+    .packs_rows_of_b = true,
+    .pack_a = pack_pairs<kRows>,
+    .pack_b = pack_pairs<kColumns>,
+    .multiply = multiply<Bfloat16>,
+    .multiply_lines = multiply_lines<Bfloat16>,
+};
 
 }  // namespace
 

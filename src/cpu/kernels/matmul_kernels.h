@@ -36,8 +36,13 @@ struct MatmulBlock {
   /// of b with n contiguous (fp32 only).
   const void* a;
   Int64 a_stride;
+  void* a_room;  // where tile_rows of the caller's rows are converted, if their elements are not the kernels'
   const void* b;
   Int64 b_stride;
+  /// Not null: the panels of b do not exist yet. The first rows' tiles form them, in b's place, of these rows of the
+  /// caller's b, n contiguous, b_rows_stride elements apart. Needs rows_outer.
+  const void* b_rows;
+  Int64 b_rows_stride;
   bool rows_outer;  // a panel of a stays in the first-level cache while those of b pass, or the other way round
   /// fp32 sums, (m, n): set, or added to. Null if there is a finish and nothing to add to.
   float* sums;
@@ -54,11 +59,13 @@ struct MatmulKernels {
   const char* isa;
   const char* products;  // "fp32", "bf16 pairs": for explain
   int tile_rows, tile_columns;
-  int depth;             // elements of k that lie together in a panel; k is filled up with zeros to a multiple
-  int element_bytes;     // of a packed element
-  int block_k;           // the best depth of a block
-  bool takes_rows_of_a;  // a with k contiguous need not be packed (pairs: if k is even)
-  bool takes_rows_of_b;  // b with n contiguous need not be packed
+  int depth;                     // elements of k that lie together in a panel; k is filled up with zeros to a multiple
+  int element_bytes;             // of a packed element
+  int block_k;                   // the best depth of a block
+  bool takes_rows_of_a = false;  // a with k contiguous need not be packed (pairs: if k is even)
+  bool converts_rows_of_a = false;  // a strip at a time, into a_room
+  bool takes_rows_of_b = false;     // b with n contiguous need not be packed
+  bool packs_rows_of_b = false;     // multiply forms panels of b with n contiguous itself
   void (*pack_a)(const MatmulLines& lines, void* to);
   void (*pack_b)(const MatmulLines& lines, void* to);
   void (*multiply)(const MatmulBlock& block);
