@@ -479,9 +479,8 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
   constexpr int kUsers = 4 * SharedSm90<config>::kWarpgroups;  // one arrival per warp
   if (threadIdx.x == 64) load.begin(kUsers, kUsers + 3);       // tiles: and the threads that load
   __syncthreads();
-  if constexpr (config.is_split && !config.merges_in_cluster) {
-    griddepcontrol_launch_dependents();  // the merge may take its place and wait
-  }
+  griddepcontrol_wait();               // has been waited for by the one that began; this is for what others see
+  griddepcontrol_launch_dependents();  // the next kernel may take places that become free, and wait
   const int warpgroup = __shfl_sync(kWholeWarp, threadIdx.x / 128, 0);  // in a form the compiler knows to be uniform
   // Registers per thread: 65536 shared out. Two blocks per SM have half each; three are launched with 80.
   constexpr int kUse = config.warps == 12          ? 232

@@ -9,6 +9,7 @@
 #include "kernels/block/merge_splits.cuh"
 #include "kernels/block/warp_reduce.cuh"
 #include "kernels/pipeline/ring.cuh"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/tma.cuh"
 
 namespace fovea {
@@ -127,6 +128,7 @@ struct LoadSm90 {
     shared.works().init(work_users);
     mbarrier_init(shared.next_wanted(), 1);
     fence_mbarrier_init();
+    griddepcontrol_wait();  // until the kernel ahead in the stream has ended, nothing but parameters is read
     Work& work = shared.work(0);
     work = find_tile(blockIdx.x);
     const bool has_begun = work.rows > 0 && !work.keys.empty();

@@ -377,7 +377,8 @@ void run(Runtime& runtime, const AttentionPlan& plan, const AttentionProblem& pr
   const cuda::LaunchConfig grid = {.blocks = config.merges_in_cluster ? tiles : std::min(tiles, places),
                                    .threads = plan.launch.threads_per_block,
                                    .shared_bytes = plan.launch.shared_bytes,
-                                   .cluster = config.merges_in_cluster ? splits : 1};
+                                   .cluster = config.merges_in_cluster ? splits : 1,
+                                   .programmatic = true};
   std::optional<cuda::WorkspaceLease> counters;
   if (tiles > grid.blocks) {
     counters.emplace(runtime.impl().counters.acquire(loaded.forward->device, stream, 2 * sizeof(unsigned)));

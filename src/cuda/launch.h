@@ -13,8 +13,9 @@ struct LaunchConfig {
   int threads = 0;
   int shared_bytes = 0;  // dynamic, at most what load_kernel was given
   int cluster = 1;       // blocks per cluster; blocks is a multiple of it
-  /// Programmatic dependent launch: may start before the kernel ahead of it in the stream has ended. The kernel must
-  /// then execute griddepcontrol.wait before it reads what that one wrote or overwrites what that one reads.
+  /// Programmatic dependent launch: may start when the kernel ahead of it in the stream lets it
+  /// (griddepcontrol.launch_dependents) or has ended. The kernel must then execute griddepcontrol.wait, which ends when
+  /// the one ahead has, before it reads what that one wrote or overwrites what that one reads.
   bool programmatic = false;
 };
 

@@ -4,10 +4,12 @@
 
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <random>
 
 #include "base/math.h"
 #include "cuda/occupancy.h"
+#include "fovea/matmul.h"
 #include "tests/gpu/gpu.h"
 
 namespace fovea::testing {
@@ -70,6 +72,39 @@ std::vector<std::byte> run_once(CaseData& data, Stream stream) {
   return bytes;
 }
 
+std::vector<std::byte> normal_elements(DType dtype, int count, float deviation) {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal(0.0f, deviation);
+  std::vector<std::byte> bytes(static_cast<std::size_t>(count * size_bytes(dtype)));
+  for (std::byte* to = bytes.data(); count-- > 0; to += size_bytes(dtype)) {
+    const float x = normal(random);
+    const std::uint16_t half = dtype == DType::kF16 ? float_to_fp16(x) : float_to_bf16(x);
+    if (dtype == DType::kF32) {
+      std::memcpy(to, &x, 4);
+    } else {
+      std::memcpy(to, &half, 2);
+    }
+  }
+  return bytes;
+}
+
+/// Captures into a graph what `calls` enqueues, runs it so many times, and waits.
+void run_captured(const OwnStream& stream, int times, const std::function<void()>& calls) {
+  const cuda::ScopedContext scope(gpu().device());
+  const cuda::DriverApi& api = gpu().api();
+  cuda::CUgraph graph = nullptr;
+  cuda::CUgraphExec executable = nullptr;
+  gpu().check(api.cuStreamBeginCapture(stream.native(), cuda::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+              "cuStreamBeginCapture");
+  calls();
+  gpu().check(api.cuStreamEndCapture(stream.native(), &graph), "cuStreamEndCapture");
+  gpu().check(api.cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
+  for (int i = 0; i < times; ++i) gpu().check(api.cuGraphLaunch(executable, stream.native()), "cuGraphLaunch");
+  gpu().synchronize(stream);
+  api.cuGraphExecDestroy(executable);
+  api.cuGraphDestroy(graph);
+}
+
 class Behaviour : public ::testing::TestWithParam<DType> {};
 INSTANTIATE_TEST_SUITE_P(Dtypes, Behaviour, ::testing::Values(DType::kF16, DType::kBF16, DType::kF32),
                          [](const auto& instance) { return std::string(name_of(instance.param)); });
@@ -95,23 +130,55 @@ TEST_P(Behaviour, a_captured_call_replays_with_the_same_bits) {
     reset_outputs(data);
     DeviceCase on_gpu(data);
     const OwnStream stream;
-    const cuda::ScopedContext scope(gpu().device());
-    const cuda::DriverApi& api = gpu().api();
-    cuda::CUgraph graph = nullptr;
-    cuda::CUgraphExec executable = nullptr;
-    gpu().check(api.cuStreamBeginCapture(stream.native(), cuda::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-                "cuStreamBeginCapture");
-    attention_forward(gpu().runtime, on_gpu.tensors(), data.options, stream);
-    gpu().check(api.cuStreamEndCapture(stream.native(), &graph), "cuStreamEndCapture");
-    gpu().check(api.cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
-    for (int i = 0; i < 3; ++i) gpu().check(api.cuGraphLaunch(executable, stream.native()), "cuGraphLaunch");
-    gpu().synchronize(stream);
+    run_captured(stream, 3, [&] { attention_forward(gpu().runtime, on_gpu.tensors(), data.options, stream); });
     on_gpu.fetch();
     std::vector<std::byte> replayed = data.o.bytes;
     replayed.insert(replayed.end(), data.lse.bytes.begin(), data.lse.bytes.end());
     EXPECT_TRUE(replayed == eager) << c.name;
-    api.cuGraphExecDestroy(executable);
-    api.cuGraphDestroy(graph);
+  }
+}
+
+/// Attention from x into y and a product of y back into x, twelve times without waiting in between: a kernel that is
+/// launched under the one ahead of it must wait for its results, and not write what that one still reads.
+TEST_P(Behaviour, calls_in_a_row_see_each_others_results) {
+  if (!runs_here(GetParam())) GTEST_SKIP() << "this GPU has no bf16";
+  constexpr int kHeads = 4, kDim = 64, kWidth = kHeads * kDim;
+  const OwnStream stream;
+  const DeviceCopy weights(normal_elements(GetParam(), kWidth * kWidth, 1.0f / 16));
+  for (const int seqlen : {192, gpu().is_emulated() ? 65 : 2048}) {
+    const std::vector<std::byte> x = normal_elements(GetParam(), seqlen * kWidth, 1.0f);
+    const DeviceCopy x_there(x), y_there(x);
+    const auto view = [](const DeviceCopy& copy, std::initializer_list<std::int64_t> shape) {
+      return TensorView::contiguous(copy.data(), GetParam(), shape, {DeviceKind::kCUDA, 0});
+    };
+    const auto enqueue = [&](bool waits) {
+      for (int i = 0; i < 12; ++i) {
+        AttentionTensors t;
+        t.q = t.k = t.v = view(x_there, {1, seqlen, kHeads, kDim});
+        t.o = view(y_there, {1, seqlen, kHeads, kDim});
+        attention_forward(gpu().runtime, t, {.causal = true}, stream);
+        if (waits) gpu().synchronize(stream);
+        MatmulTensors m;
+        m.a = view(y_there, {seqlen, kWidth});
+        m.b = view(weights, {kWidth, kWidth});
+        m.d = view(x_there, {seqlen, kWidth});
+        matmul(gpu().runtime, m, {}, stream);
+        if (waits) gpu().synchronize(stream);
+      }
+    };
+    enqueue(true);
+    const auto expected = x_there.values<std::byte>();
+    EXPECT_FALSE(expected == x);
+    for (const bool captured : {false, false, true}) {
+      x_there.put(std::as_bytes(std::span(x)));
+      if (captured) {
+        run_captured(stream, 1, [&] { enqueue(false); });
+      } else {
+        enqueue(false);
+        gpu().synchronize(stream);
+      }
+      EXPECT_TRUE(x_there.values<std::byte>() == expected) << seqlen << (captured ? ", captured" : "");
+    }
   }
 }
 

@@ -21,7 +21,9 @@ std::shared_ptr<const cuda::Kernel> Gpu::kernel(const std::string& header, const
   return cuda::load_kernel(device(), compiled->cubin, entry);
 }
 
-DeviceCopy::DeviceCopy(std::span<const std::byte> bytes) : buffer_(gpu().device(), bytes.size()) {
+DeviceCopy::DeviceCopy(std::span<const std::byte> bytes) : buffer_(gpu().device(), bytes.size()) { put(bytes); }
+
+void DeviceCopy::put(std::span<const std::byte> bytes) const {
   if (bytes.empty()) return;
   const cuda::ScopedContext scope(gpu().device());
   gpu().check(gpu().api().cuMemcpyHtoDAsync(buffer_.address(), bytes.data(), bytes.size(), nullptr),

@@ -38,6 +38,7 @@ class DeviceCopy {
   explicit DeviceCopy(std::span<const std::byte> bytes);
   template <typename T>
   explicit DeviceCopy(const std::vector<T>& values) : DeviceCopy(std::as_bytes(std::span(values))) {}
+  void put(std::span<const std::byte> bytes) const;
   void fetch(std::span<std::byte> bytes) const;
   template <typename T>
   std::vector<T> values() const {
