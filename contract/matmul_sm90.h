@@ -11,6 +11,10 @@ inline constexpr int kSm90SharedBytes = 227 * 1024;  // that a block may have
 /// Elements of a row of 128 bytes, the swizzle's.
 constexpr int matmul_sm90_block_k(DType dtype) { return 128 / size_bytes(dtype); }
 
+/// Columns of a panel of b where b is contiguous along n: a row of the swizzle, of 64 bytes where 128 would be half
+/// empty.
+constexpr int matmul_sm90_panel(int block_n) { return block_n % 64 == 32 ? 32 : 64; }
+
 /// Offsets count from a multiple of 1024 bytes.
 struct MatmulSm90Layout {
   int a_bytes, b_bytes;  // of one stage
@@ -40,7 +44,8 @@ constexpr MatmulSm90Layout matmul_sm90_layout(const MatmulConfig& c) {
   const int groups = c.warps / 4;
   const bool b_is_n_major = c.b_order == MatrixOrder::kRowMajor;
   l.a_bytes = c.block_m * 128;
-  l.b_bytes = (b_is_n_major ? ceil_div(c.block_n, 64) * 64 : c.block_n) * 128;
+  const int panel = matmul_sm90_panel(c.block_n);
+  l.b_bytes = (b_is_n_major ? ceil_div(c.block_n, panel) * panel : c.block_n) * 128;
   l.a = 0;
   l.b = c.stages * l.a_bytes;
   l.store = l.b + c.stages * l.b_bytes;

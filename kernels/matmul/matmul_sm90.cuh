@@ -15,9 +15,11 @@
 #include "contract/matmul_sm90.h"
 #include "contract/matmul_tiles.h"
 #include "kernels/block/matmul_finish.cuh"
+#include "kernels/matmul/matmul_sm90_load.cuh"
 #include "kernels/matmul/matmul_sm90_products.cuh"
 #include "kernels/matmul/matmul_sm90_shared_tiles.cuh"
 #include "kernels/ptx/cluster.cuh"
+#include "kernels/ptx/griddepcontrol.cuh"
 #include "kernels/ptx/mbarrier.cuh"
 #include "kernels/ptx/shared_address.cuh"
 #include "kernels/ptx/stmatrix.cuh"
@@ -27,76 +29,11 @@
 
 namespace fovea {
 
-/// The matrix of this batch index in a tensor map of five dimensions; one that is shared along a dimension has no
-/// others.
-__device__ inline BoxPlace batch_place(const MatmulArgs& args, const Int64 (&stride)[kMatmulBatchDims], int batch) {
-  const int inner = batch % args.batch_sizes[2], outer = batch / args.batch_sizes[2];
-  return {0, 0, stride[2] ? inner : 0, stride[1] ? outer % args.batch_sizes[1] : 0,
-          stride[0] ? outer / args.batch_sizes[1] : 0};
-}
-
-/// Loads this block's share of one operand's tile: `rows` along m or n from `first`, 128 bytes along k from k_first.
-/// Shared with `sharers` blocks of the cluster, of which this is number `share`; `blocks` has a bit for each of them.
-template <int rows, bool is_mn_major, int sharers>
-__device__ void load_operand(unsigned tile, const TensorMap& map, unsigned barrier, int k_first, int first,
-                             const BoxPlace& batch, int share, unsigned short blocks) {
-  const auto load = [&](unsigned shared, int x, int y) {
-    const BoxPlace at = {x, y, batch.z, batch.u, batch.v};
-    if constexpr (sharers == 1) {
-      cp_async_bulk_tensor_5d(shared, map, barrier, at);
-    } else {
-      cp_async_bulk_tensor_5d_multicast(shared, map, barrier, at, blocks);
-    }
-  };
-  if constexpr (is_mn_major) {
-    constexpr int kPanels = (rows + 63) / 64 / sharers;
-#pragma unroll
-    for (int i = 0; i < kPanels; ++i) {
-      const int panel = share * kPanels + i;
-      load(tile + panel * 8192, first + 64 * panel, k_first);
-    }
-  } else {
-    constexpr int kRows = rows / sharers;
-    load(tile + share * kRows * 128, k_first, first + share * kRows);
-  }
-}
-
-/// One thread: waits for an empty stage, orders both operands into it, goes on.
-template <MatmulConfig c>
-__device__ void produce(const MatmulArgs& args, const TensorMap& a_map, const TensorMap& b_map,
-                        const MatmulWork<c>& work, const MatmulSteps& steps, unsigned shared,
-                        RingPlace<c.stages>& place) {
-  using K = MatmulSm90<c>;
-  // Blocks in the same row of the cluster share a, those in the same column b.
-  unsigned short a_blocks = 0, b_blocks = 0;
-#pragma unroll
-  for (int i = 0; i < c.cluster_n; ++i) a_blocks |= 1 << (work.rank_m + c.cluster_m * i);
-#pragma unroll
-  for (int i = 0; i < c.cluster_m; ++i) b_blocks |= 1 << (i + c.cluster_m * work.rank_n);
-  const MatmulTilePlace tile = tile_at(args.schedule, steps.index, c.has_batch);
-  const int row = work.row_of(tile), column = work.column_of(tile);
-  const BoxPlace a_batch = batch_place(args, args.a.stride_batch, tile.batch);
-  const BoxPlace b_batch = batch_place(args, args.b.stride_batch, tile.batch);
-#pragma unroll 1  // four copies of this were a fifth of the kernel, which small products read from memory
-  for (int step = steps.begin; step < steps.end; ++step) {
-    const unsigned full = shared + K::kLayout.full + 8 * place.stage,
-                   empty = shared + K::kLayout.empty + 8 * place.stage;
-    mbarrier_wait(empty, place.parity ^ 1);
-    mbarrier_arrive_expect_tx(full, K::kLayout.a_bytes + K::kLayout.b_bytes);
-    load_operand<c.block_m, K::kMajorM, c.cluster_n>(shared + K::kLayout.a + place.stage * K::kLayout.a_bytes, a_map,
-                                                     full, step * c.block_k, row, a_batch, work.rank_n, a_blocks);
-    load_operand<c.block_n, K::kMajorN, c.cluster_m>(shared + K::kLayout.b + place.stage * K::kLayout.b_bytes, b_map,
-                                                     full, step * c.block_k, column, b_batch, work.rank_m, b_blocks);
-    place.advance();
-  }
-}
-
 /// Through shared memory and the copy engine, 16 rows by a chunk of columns at a time: every warp for itself, so that
-/// no warp waits for another. The swizzle is the map's. The block's last tile (is_last) goes where this warpgroup's
-/// rows of a were: nothing is loaded any more, nobody else reads them, and no chunk waits for the one before.
+/// no warp waits for another. The swizzle is the map's.
 template <MatmulConfig c>
 __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_map, unsigned shared, int group,
-                                     int thread, int row, int column, int batch, bool is_last,
+                                     int thread, int row, int column, int batch,
                                      const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
   constexpr int kColumns = K::kLayout.store_columns, kChunks = kColumns / 8, kParts = c.block_n / kColumns;
@@ -107,19 +44,13 @@ __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_
   const int tile_row = lane % 16;  // that this lane addresses
   const int flip = kChunks == 8 ? tile_row % 8 : tile_row / 2 % 4;
   const unsigned buffers = shared + K::kLayout.store + (4 * group + warp) * kBuffers * K::kLayout.store_bytes;
-  constexpr bool kUsesStages = kBuffers < K::kBlocks * kParts && kParts <= c.stages && K::kLayout.store_bytes <= 2048;
-  const unsigned stages = shared + K::kLayout.a + group * K::kBlocks * 8192 + warp * 2048;
 #pragma unroll
   for (int i = 0; i < K::kBlocks; ++i) {
     const int first_row = row + 64 * (group * K::kBlocks + i) + 16 * warp;
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
-      unsigned buffer = buffers + (i * kParts + part) % kBuffers * K::kLayout.store_bytes;
-      if (kUsesStages && is_last) {
-        buffer = stages + part * K::kLayout.a_bytes + i * 8192;
-      } else if (lane == 0) {
-        cp_async_bulk_wait_group_read<kBuffers - 1>();
-      }
+      const unsigned buffer = buffers + (i * kParts + part) % kBuffers * K::kLayout.store_bytes;
+      if (lane == 0) cp_async_bulk_wait_group_read<kBuffers - 1>();
       __syncwarp();
 #pragma unroll
       for (int j = 0; j < kColumns / 16; ++j) {
@@ -302,7 +233,6 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
   if (threadIdx.x == 0) {
     prefetch_tensormap(a_map);
     prefetch_tensormap(b_map);
-    if constexpr (K::kStoresByTma) prefetch_tensormap(d_map);
     for (int i = 0; i < c.stages; ++i) {
       mbarrier_init(shared + K::kLayout.full + 8 * i, 1);
       mbarrier_init(shared + K::kLayout.empty + 8 * i, K::kWarpgroups * (c.cluster_m + c.cluster_n - 1));
@@ -310,13 +240,21 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     fence_mbarrier_init();
   }
   constexpr int kThreads = 128 + K::kConsumers;
-  if constexpr (K::kCluster > K::kSplits) {
-    barrier_cluster_relaxed();  // the others arrive and write here
+  constexpr bool kIsCluster = K::kCluster > K::kSplits;  // its blocks arrive and write here
+  __syncwarp();
+  if constexpr (kIsCluster) {
+    barrier_cluster_arrive_relaxed();
   } else if (group < 0) {
-    __syncwarp();
     bar_arrive(1, kThreads);  // the thread that will produce made the barriers: it need not wait for the others
   } else {
     bar_sync(1, kThreads);
+  }
+  griddepcontrol_wait();  // what is above overlaps the kernel before this one
+  int ordered = 0;        // of the first tile's steps
+  if (!K::kShares && threadIdx.x == 0) ordered = begin_loads<c>(args, a_map, b_map, shared);
+  if constexpr (kIsCluster) {
+    __syncwarp();
+    barrier_cluster_wait();
   }
   const MatmulWork<c> work(args);
   typename MatmulWork<c>::Place at = work.begin(args);
@@ -325,9 +263,14 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
   if (group < 0) {
     if constexpr (K::kWarpgroups == 2) setmaxnreg_dec<40>();
     if constexpr (K::kWarpgroups == 3) setmaxnreg_dec<40>();
+    place.skip(ordered);
     while (work.take(at, steps)) {
       if constexpr (K::kPushes) barrier_cluster_arrive_relaxed();
-      if (thread == 0) produce<c>(args, a_map, b_map, work, steps, shared, place);
+      if (thread == 0) {
+        steps.begin += ordered;
+        ordered = 0;
+        produce<c>(args, a_map, b_map, work, steps, shared, place);
+      }
       if constexpr (K::kSplits > 1) {
         __syncwarp();
         if constexpr (K::kPushes) {
@@ -342,6 +285,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
   } else {
     if constexpr (K::kWarpgroups == 2) setmaxnreg_inc<232>();
     if constexpr (K::kWarpgroups == 3) setmaxnreg_inc<152>();
+    if (K::kStoresByTma && threadIdx.x == 128) prefetch_tensormap(d_map);
     while (work.take(at, steps)) {
       if constexpr (K::kPushes) barrier_cluster_arrive_relaxed();
       const MatmulTilePlace tile = tile_at(args.schedule, steps.index, c.has_batch);
@@ -372,7 +316,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
         fence_proxy_async();  // the next tile's loads write where this one's partial tile was
         barrier_cluster();
       } else if constexpr (K::kStoresByTma) {
-        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch, work.is_done(at), sums);
+        store_by_copy_engine<c>(args, d_map, shared, group, thread, row, column, tile.batch, sums);
       } else {
         store_directly<c>(args, group, thread, row, column, tile.batch, sums);
       }

@@ -9,6 +9,7 @@
 #include "kernels/block/matmul_scales.cuh"
 #include "kernels/ptx/cluster.cuh"
 #include "kernels/ptx/mbarrier.cuh"
+#include "kernels/ptx/warpgroup.cuh"
 #include "kernels/ptx/wgmma.cuh"
 #include "kernels/tile/panel.cuh"
 
@@ -30,9 +31,12 @@ struct MatmulSm90 {
   static constexpr int kBlocks = c.block_m / 64 / kWarpgroups;  // of 64 rows per warpgroup
   static constexpr int kSums = c.block_n / 2;                   // registers per block of 64 rows
   static constexpr int kCluster = c.cluster_m * c.cluster_n * kSplits;
-  static constexpr int kSteps = 4;                    // products of 32 bytes of k per stage
-  static constexpr int kStepA = kMajorM ? 2048 : 32;  // bytes from one to the next
-  static constexpr int kStepB = kMajorN ? 2048 : 32;
+  // Ends of tiles apart (consume). Where tiles are shared, the registers for it would spill.
+  static constexpr bool kStaggers = kWarpgroups == 2 && kSplits == 1 && !kShares;
+  static constexpr int kSteps = 4;                              // products of 32 bytes of k per stage
+  static constexpr int kStepA = kMajorM ? 2048 : 32;            // bytes from one to the next
+  static constexpr int kPanelN = matmul_sm90_panel(c.block_n);  // columns of b that lie together, if contiguous along n
+  static constexpr int kStepB = kMajorN ? 32 * kPanelN : 32;
 
   static_assert(c.block_k == matmul_sm90_block_k(c.dtype), "a stage is a row of the swizzle's 128 bytes");
   static_assert(size_bytes(c.dtype) == 2 || (!kMajorM && !kMajorN), "only 16 bits are transposed on the way");
@@ -55,6 +59,11 @@ struct RingPlace {
       stage = 0;
       parity ^= 1;
     }
+  }
+  /// From the beginning, at most once round.
+  __device__ void skip(int count) {
+    stage = count == stages ? 0 : count;
+    parity = count == stages;
   }
 };
 
@@ -119,10 +128,6 @@ struct MatmulWork {
     place.next_tile += clusters;
     return work.index < count;
   }
-  /// Whether nothing is left to take.
-  __device__ bool is_done(const Place& place) const {
-    return place.next_tile >= count && place.shared_end <= place.shared_begin;
-  }
   /// First row and column of this block's tile.
   __device__ int row_of(const MatmulTilePlace& tile) const { return (tile.m * c.cluster_m + rank_m) * c.block_m; }
   __device__ int column_of(const MatmulTilePlace& tile) const { return (tile.n * c.cluster_n + rank_n) * c.block_n; }
@@ -169,7 +174,8 @@ __device__ void multiply_stage(unsigned shared, int group, const RingPlace<c.sta
   using K = MatmulSm90<c>;
   const unsigned long long a_descriptor =
       wgmma_descriptor(shared + K::kLayout.a + group * K::kBlocks * 8192, 8192, 1024);
-  const unsigned long long b_descriptor = wgmma_descriptor(shared + K::kLayout.b, 8192, 1024);
+  constexpr int kRowB = K::kMajorN ? 2 * K::kPanelN : 128;  // bytes, of the swizzle
+  const unsigned long long b_descriptor = wgmma_descriptor<kRowB>(shared + K::kLayout.b, 64 * kRowB, 8 * kRowB);
   mbarrier_wait(shared + K::kLayout.full + 8 * place.stage, place.parity);
   const unsigned long long a = a_descriptor + static_cast<unsigned>(place.stage * K::kLayout.a_bytes >> 4);
   const unsigned long long b = b_descriptor + static_cast<unsigned>(place.stage * K::kLayout.b_bytes >> 4);
@@ -211,11 +217,22 @@ __device__ void consume(const MatmulWork<c>& work, const MatmulSteps& steps, uns
   multiply_stage<c, true>(shared, group, place, sums);
   unsigned last = shared + K::kLayout.empty + 8 * place.stage;
   place.advance();
+  // The first warpgroup's last products come before the second one's: its sums leave under these. With fewer steps than
+  // stages it could come to the end of two tiles before the other came to the first.
+  const bool staggers = K::kStaggers && steps.end - steps.begin >= c.stages;
+  const int tell = staggers && group == 0 ? steps.end - 1 : steps.end;
+  const int pause = staggers && group == 1 ? steps.end - c.stages + 1 : steps.end;
 #pragma unroll 1
   for (int step = steps.begin + 1; step < steps.end; ++step) {
+    if (step == pause) {
+      wgmma_wait_group<0>();
+      release<c>(work, last, thread);
+      bar_sync(2, 256);
+    }
     multiply_stage<c, false>(shared, group, place, sums);
+    if (step == tell) bar_arrive(2, 256);
     wgmma_wait_group<1>();  // the products of the step before are done: its stage is free
-    release<c>(work, last, thread);
+    if (step != pause) release<c>(work, last, thread);
     last = shared + K::kLayout.empty + 8 * place.stage;
     place.advance();
   }

@@ -30,13 +30,15 @@ struct Panels {
   __device__ static constexpr Descriptor rows_depth(int i) { return i * (16 * 128 >> 4); }
 };
 
-/// Descriptor of an operand in shared memory under the 128-byte swizzle, its start a multiple of 1024 bytes plus whole
-/// steps. Strides in bytes. K-major (k contiguous; rows of 128 bytes): group is the distance of 8 rows, 1024, panel is
-/// not used. MN-major (panels of 64 along m or n): group is the distance of 8 steps of k, panel that of two panels.
-/// Add (bytes >> 4) to move: 32 bytes for 16 steps of k of a K-major operand, 2048 for those of an MN-major one.
+/// Descriptor of an operand in shared memory under the swizzle of 128 or 64 bytes, its start a multiple of eight times
+/// that plus whole steps. Strides in bytes, here for 128. K-major (k contiguous; rows of 128 bytes): group is the
+/// distance of 8 rows, 1024, panel is not used. MN-major (panels of 64 along m or n): group is the distance of 8 steps
+/// of k, panel that of two panels. Add (bytes >> 4) to move: 32 bytes for 16 steps of k of a K-major operand, 2048 for
+/// those of an MN-major one.
+template <int swizzle_bytes = 128>
 __device__ inline unsigned long long wgmma_descriptor(unsigned address, int panel_bytes, int group_bytes) {
-  const unsigned long long k128ByteSwizzle = 1ull << 62;
-  return k128ByteSwizzle | static_cast<unsigned long long>(group_bytes >> 4) << 32 |
+  static_assert(swizzle_bytes == 128 || swizzle_bytes == 64);
+  return (swizzle_bytes == 128 ? 1ull : 2ull) << 62 | static_cast<unsigned long long>(group_bytes >> 4) << 32 |
          static_cast<unsigned long long>(panel_bytes >> 4) << 16 | (address & 0x3ffff) >> 4;
 }
 

@@ -114,18 +114,18 @@ cuda::TensorMap map_of(const cuda::Driver& driver, const MatmulArgs& args, const
   }
   shape.swizzle = swizzle;
   shape.rounds_to_tf32 = rounds;
-  // Rows that begin inside a line would bring lines that nobody asked for.
-  shape.l2_promotion = shape.stride_bytes[1] % 256 == 0 ? cuda::L2Promotion::k256Bytes : cuda::L2Promotion::k128Bytes;
+  shape.l2_promotion = cuda::L2Promotion::k128Bytes;  // 256 bring lines that another block asks for as well
   return cuda::encode_tensor_map(driver, shape);
 }
 
+/// panel: elements of m or n that lie together in shared memory, where the operand is contiguous along these.
 cuda::TensorMap operand_map(const cuda::Driver& driver, const MatmulArgs& args, const MatrixArgs& x, DType dtype,
-                            bool is_k_major, int rows, Int64 stride_rows, Int64 stride_k, int box_rows) {
-  constexpr auto kSwizzle = cuda::Swizzle::k128Bytes;
+                            bool is_k_major, int rows, Int64 stride_rows, Int64 stride_k, int box_rows, int panel) {
   if (is_k_major)
     return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, matmul_sm90_block_k(dtype),
-                  box_rows, kSwizzle, /*rounds=*/dtype == DType::kF32);
-  return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, 64, 64, kSwizzle);
+                  box_rows, cuda::Swizzle::k128Bytes, /*rounds=*/dtype == DType::kF32);
+  return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, panel, 64,
+                panel == 64 ? cuda::Swizzle::k128Bytes : cuda::Swizzle::k64Bytes);
 }
 
 MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c, int slots) {
@@ -153,9 +153,9 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
   const cuda::Driver& driver = *loaded.kernel->device.driver;
   const bool is_a_k_major = c.a_order == MatrixOrder::kRowMajor, is_b_k_major = c.b_order == MatrixOrder::kColumnMajor;
   const cuda::TensorMap a = operand_map(driver, args, args.a, c.dtype, is_a_k_major, args.m, args.a.stride_row,
-                                        args.a.stride_col, c.block_m / c.cluster_n);
+                                        args.a.stride_col, c.block_m / c.cluster_n, 64);
   const cuda::TensorMap b = operand_map(driver, args, args.b, c.dtype, is_b_k_major, args.n, args.b.stride_col,
-                                        args.b.stride_row, c.block_n / c.cluster_m);
+                                        args.b.stride_row, c.block_n / c.cluster_m, matmul_sm90_panel(c.block_n));
   cuda::TensorMap d = {};
   if (matmul_sm90_stores_by_tma(c)) {
     const int columns = matmul_sm90_layout(c).store_columns;
@@ -167,7 +167,8 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
   const cuda::LaunchConfig grid = {.blocks = clusters * cluster,
                                    .threads = plan.launch.threads_per_block,
                                    .shared_bytes = plan.launch.shared_bytes,
-                                   .cluster = static_cast<int>(cluster)};
+                                   .cluster = static_cast<int>(cluster),
+                                   .programmatic = true};
   if (args.schedule.shared_tiles == 0) {
     cuda::launch(*loaded.kernel, grid, stream, args, a, b, d);
     return;

@@ -182,7 +182,8 @@ double padding(const MatmulProblem& p, const MatmulConfig& c) {
 /// Clocks for one block_k of k of a tile while `active` SMs load. p as the kernel sees it.
 double step_clk(const MatmulProblem& p, const MatmulConfig& c, double active, int num_sms) {
   const bool is_b_n_major = c.b_order == MatrixOrder::kRowMajor;
-  const double columns = is_b_n_major ? (c.block_n + 63) / 64 * 64 : c.block_n;
+  const int panel = matmul_sm90_panel(c.block_n);
+  const double columns = is_b_n_major ? (c.block_n + panel - 1) / panel * panel : c.block_n;
   const double a_bytes = c.block_m * alignment_factor(p.a_alignment_bytes, 1.80, 1.52, 1.24) / c.cluster_n;
   const double b_bytes = columns * alignment_factor(p.b_alignment_bytes, 1.66, 1.28, 1.19) / c.cluster_m *
                          (is_b_n_major && c.block_n % 64 != 0 ? kPanelFactor : 1);

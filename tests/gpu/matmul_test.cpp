@@ -6,6 +6,8 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "cuda/architectures.h"
 #include "fovea/error.h"
@@ -138,6 +140,43 @@ TEST(MatmulOnGpu, many_tiles_per_block_take_turns) {
     on_gpu.fetch();
     EXPECT_EQ(judge(data, expected), "") << "persistent " << persistent;
   }
+}
+
+TEST(MatmulOnGpu, warpgroups_end_their_tiles_one_after_the_other) {
+  if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
+  // Three tiles per block; fewer steps of k than stages, as many, and more.
+  for (const auto& [k, cluster_n] : {std::pair{64, 1}, {136, 1}, {328, 1}, {264, 2}}) {
+    MatmulData data(product({DType::kBF16}, 128 * 9 - 8, 64 * 48, k));
+    const ExpectedMatmul expected = expect(data, 64);
+    data.options.kernel = "matmul_sm90";
+    data.options.tile = {.block_m = 128, .block_n = 64, .block_k = 64, .stages = 3, .warps = 8};
+    data.options.tile.cluster_m = 1, data.options.tile.cluster_n = cluster_n, data.options.tile.num_splits = 1;
+    data.options.tile.persistent = true;
+    DeviceMatmul on_gpu(data);
+    matmul(gpu().runtime, on_gpu.tensors(), data.options);
+    on_gpu.fetch();
+    EXPECT_EQ(judge(data, expected), "") << "k " << k << ", cluster_n " << cluster_n;
+  }
+}
+
+/// A call may start before the one ahead of it in the stream has ended, and reads what that one writes.
+TEST(MatmulOnGpu, calls_in_a_row_see_each_others_results) {
+  MatmulCase c = product({DType::kBF16}, 256, 256, 256);
+  c.fill = MatmulFill::kNormal;
+  std::vector<std::byte> results[2];
+  for (const bool waits : {true, false}) {
+    MatmulData data(c);
+    DeviceMatmul on_gpu(data);
+    MatmulTensors t = on_gpu.tensors();
+    for (int i = 0; i < 20; ++i) {
+      matmul(gpu().runtime, t, data.options);
+      if (waits) gpu().synchronize();
+      std::swap(t.a.data, t.d.data);
+    }
+    on_gpu.fetch();
+    results[waits] = data.d.bytes;
+  }
+  EXPECT_EQ(results[0], results[1]);
 }
 
 /// Runs twice: what the first call leaves in the workspace must not be taken for the second's.
