@@ -91,6 +91,7 @@ MatmulTile tile_of(const MatmulConfig& c) {
 }
 
 std::uint64_t hash_of(const MatmulTile& t) {
+  if (t == MatmulTile{}) return 0;
   Hasher h;
   h.add(t.block_m).add(t.block_n).add(t.block_k).add(t.stages).add(t.warps).add(t.cluster_m).add(t.cluster_n);
   const auto add_choice = [&h](const std::optional<bool>& choice) { h.add(choice ? (*choice ? 2 : 1) : 0); };

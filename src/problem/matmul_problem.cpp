@@ -34,11 +34,18 @@ std::string to_string(const MatmulProblem& p) {
 
 std::uint64_t hash_of(const MatmulProblem& p) {
   Hasher h;
-  h.add(p.device.kind).add(p.device.index).add(p.dtype).add(p.d_dtype).add(p.c_dtype).add(p.bias_dtype).add(p.math);
-  h.add(p.batch).add(p.m).add(p.n).add(p.k).add(p.batch_dims).add(p.shares_a).add(p.shares_b);
-  h.add(p.a_order).add(p.b_order).add(p.d_order).add(p.c_order).add(p.has_c).add(p.has_bias).add(p.activation);
-  h.add(p.scale).add(p.alpha).add(p.beta).add(p.deterministic);
-  return h.add(p.a_alignment_bytes).add(p.b_alignment_bytes).add(p.d_alignment_bytes).value();
+  // Small fields share words: every word is a multiplication that waits for the one before.
+  const auto pack = [&h](auto... fields) {
+    std::uint64_t word = 0;
+    ((word = word << 8 | static_cast<std::uint8_t>(fields)), ...);
+    static_assert(sizeof...(fields) <= sizeof word);
+    h.add(word);
+  };
+  pack(p.device.kind, p.dtype, p.d_dtype, p.c_dtype, p.bias_dtype, p.math, p.scale, p.activation);
+  pack(p.a_order, p.b_order, p.d_order, p.c_order, p.shares_a, p.shares_b, p.has_c, p.has_bias);
+  pack(p.batch_dims, p.deterministic, p.a_alignment_bytes, p.b_alignment_bytes, p.d_alignment_bytes);
+  h.add(p.device.index).add(p.batch).add(p.m).add(p.n).add(p.k);
+  return h.add(p.alpha).add(p.beta).value();
 }
 
 double matmul_flops(const MatmulProblem& p) { return 2.0 * p.m * p.n * p.k * p.batch; }
