@@ -277,6 +277,15 @@ void take_scale(ScaleArgs& args, const TensorView& t, ScaleKind kind, const Matr
   std::copy(x.stride_batch, x.stride_batch + kMatmulBatchDims, args.stride_batch);
 }
 
+void take_batch(MatmulCall& call, const Batch& batch) {
+  for (int i = 0; i < kMatmulBatchDims; ++i) {
+    call.args.batch_sizes[i] = static_cast<int>(batch.sizes[i]);
+    call.problem.batch *= call.args.batch_sizes[i];
+    call.problem.batch_dims += batch.sizes[i] != 1;
+  }
+  call.args.batch = call.problem.batch;
+}
+
 MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c, ScaleKind scale) {
   Matrix a(t.a), b(t.b), d(t.d), c(has_c ? t.c : t.d);
   const bool per_block = scale == ScaleKind::kPerBlock;
@@ -297,12 +306,7 @@ MatmulCall call_of(const MatmulTensors& t, const MatmulOptions& o, bool has_c, S
   p.m = args.m = static_cast<int>(a.rows);
   p.n = args.n = static_cast<int>(b.cols);
   p.k = args.k = static_cast<int>(a.cols);
-  for (int i = 0; i < kMatmulBatchDims; ++i) {
-    args.batch_sizes[i] = static_cast<int>(batch.sizes[i]);
-    p.batch *= args.batch_sizes[i];
-    p.batch_dims += batch.sizes[i] != 1;
-  }
-  args.batch = p.batch;
+  take_batch(call, batch);
   p.shares_a = p.batch > 1 && a.is_shared();
   p.shares_b = p.batch > 1 && b.is_shared();
   p.a_order = a.order(), p.b_order = b.order(), p.d_order = d.order();
