@@ -46,6 +46,11 @@ struct UseSm90 {
   static constexpr bool kLeavesOut = config.mask != MaskKind::kNone;
   static constexpr bool kHalves = kLeavesOut && config.block_k == 128 && config.head_dim_v <= 64;
   static constexpr bool kRotates = kLeavesOut && !config.takes_turns;
+  // When the next tile is found and waited for: without turns under this one's last product, which needs room in the
+  // rings for what is left out there; with turns before it, or after it where blocks are left out in turns.
+  static constexpr bool kBeginsBefore = config.takes_turns && !kLeavesOut;
+  static constexpr bool kBeginsUnder = !config.takes_turns &&
+                                       config.stages > ceil_div(config.block_q - 64, config.block_k);
   // One branch less in the loop over keys: 0.5 to 1 % there, but 1 to 2 % slower with masks and with narrow heads.
   static constexpr bool kPredicatesRelease = !kLeavesOut && config.head_dim_v > 64;
   using Products = TwoProducts<config.block_k, config.head_dim_v, config.dtype>;
@@ -291,31 +296,34 @@ struct UseSm90 {
 #pragma unroll 1
       for (key -= config.block_k; key >= begin; key -= config.block_k) step(key, key == begin);
       const RingPlace<Shared::kWorks> done = work_at;
+      const RingPlace<config.stages> last_v = v_at();
       work_at.advance();
-      const Work* next = shared.wait_work(work_at);
+      const Work* next = nullptr;
       const auto begin_next = [&] {
-        if (next) {
-          begin = next->keys.begin;
-          key = first_block(*next, next_part);
-          shared.queries().wait_full(q_at);
-          shared.keys().wait_full(k_at);
-        }
+        if (kRotates) next_part = part + 1 == Shared::kWarpgroups ? 0 : part + 1;
+        next = shared.wait_work(work_at);
+        if (!next) return;
+        begin = next->keys.begin;
+        key = first_block(*next, next_part);
+        shared.queries().wait_full(q_at);
+        shared.keys().wait_full(k_at);
       };
-      if constexpr (!kLeavesOut) begin_next();
-      shared.values().wait_full(v_at());
+      if constexpr (kBeginsBefore) begin_next();
+      shared.values().wait_full(last_v);
       wait_turn();
       start_pv();
-      if constexpr (!kLeavesOut) start_qk(part);  // of the next tile
+      if constexpr (kBeginsUnder) begin_next();
+      if constexpr (kBeginsBefore || kBeginsUnder) start_qk(next_part);  // after the last tile of whatever is there
       pass_turn();
-      wgmma_wait_group<kLeavesOut ? 0 : 1>();
+      wgmma_wait_group<kBeginsBefore || kBeginsUnder ? 1 : 0>();
       products.read_d(flat_o());
-      shared.values().release(v_at());
-      if constexpr (kLeavesOut) {
-        if (kRotates) next_part = part + 1 == Shared::kWarpgroups ? 0 : part + 1;
+      shared.values().release(last_v);
+      if constexpr (!kBeginsBefore && !kBeginsUnder) {
         begin_next();
-        start_qk(next_part);  // after the last tile of whatever is there, unused
+        start_qk(next_part);
       }
-      const bool is_finite = !__any_sync(kWholeWarp, !all_finite(*work));
+      bool is_finite = !__any_sync(kWholeWarp, probe_o(0) + probe_o(1) != 0.0f);
+      if (!is_finite) is_finite = !__any_sync(kWholeWarp, !is_nan_or_finite(*work));
       if constexpr (config.merges_in_cluster) bar_sync(kCleanBarrier + warpgroup, 128);  // all have used the values
       normalize(*work);
       if constexpr (config.copies_o) {
@@ -340,24 +348,28 @@ struct UseSm90 {
 
   // ---- o
 
-  /// False if o is not finite though the weights are, or the row does not exist.
-  __device__ bool all_finite(const Work& work) const {
-    float probe[4] = {};  // 0 * x is NaN exactly when x is not finite; four chains, since one is as long as o
+  /// 0 if a row of o is finite, else NaN: 0 * x is NaN exactly when x is not finite. Two chains: one is as long as o.
+  __device__ float probe_o(int r) const {
+    float probe[2] = {};
 #pragma unroll
     for (int n = 0; n < kValueTiles; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) probe[i] = fmaf(o[0][n][i], 0.0f, probe[i]);
+      for (int i = 0; i < 2; ++i) probe[i] = fmaf(o[0][n][2 * r + i], 0.0f, probe[i]);
     }
+    return probe[0] + probe[1];
+  }
+  /// False if o is not finite though the weights are, or the row does not exist.
+  __device__ bool is_nan_or_finite(const Work& work) const {
     const auto is_nan = [&](int r) {
       return softmax.sum[0][r] != softmax.sum[0][r] && work.query(row(r)) < work.sequence.seqlen_q;
     };
-    return (probe[0] + probe[1] == 0.0f || is_nan(0)) && (probe[2] + probe[3] == 0.0f || is_nan(1));
+    return (probe_o(0) == 0.0f || is_nan(0)) && (probe_o(1) == 0.0f || is_nan(1));
   }
 
   /// Writes the lse; returns what o is to be multiplied by, 0 if the row saw nothing.
   __device__ float finish_row(const Work& work, int r) const {
     const float sum = lanes_sum<4>(softmax.sum[0][r]);
-    const bool empty = sum == 0.0f || work.query(row(r)) >= work.sequence.seqlen_q;
+    const bool empty = (sum == 0.0f) | (work.query(row(r)) >= work.sequence.seqlen_q);  // no branch
     if ((config.has_lse || config.is_split) && threadIdx.x % 4 == 0) {
       const float lse = empty ? -__int_as_float(0x7f800000) : kLn2 * (softmax.max_log2[0][r] + lg2_approx(sum));
       if constexpr (config.merges_in_cluster) {
@@ -366,7 +378,8 @@ struct UseSm90 {
         work.template store_lse<config>(args, row(r), lse);
       }
     }
-    return empty ? 0.0f : rcp_approx(sum);
+    const float inverse = rcp_approx(sum);
+    return empty ? 0.0f : inverse;
   }
   /// Divides o by the sums and writes the lse. Rows that see nothing become zeros; if their o is not finite, later.
   __device__ void normalize(const Work& work) {

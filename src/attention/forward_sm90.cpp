@@ -6,6 +6,7 @@
 #include <bit>
 #include <optional>
 
+#include "attention/forward_sm90_tiles.h"
 #include "attention/gpu_forward.h"
 #include "attention/kernels.h"
 #include "base/check.h"
@@ -31,43 +32,9 @@ constexpr GpuForward kKernel = {"attention_forward_sm90",
                                 ", more",
                                 product_widths};
 
-struct Tile {
-  int block_q, block_k, stages, q_stages;
-  bool takes_turns;
-  int blocks_per_sm = block_q == 64 ? 2 : 1;  // where shared memory holds them
-};
-
 constexpr int kWarpRows = 16;
 
 int warps_of(int block_q) { return block_q / kWarpRows + 4; }
-
-/// Best first; measured on an H200 (docs/kernels/attention_forward_sm90.md). head_dim up to 64.
-std::vector<Tile> narrow_tiles(const AttentionProblem& problem, int num_sms) {
-  const bool is_masked = problem.mask.kind != MaskKind::kNone;
-  const bool is_medium = problem.seqlen_q > 256 && problem.seqlen_q <= (is_masked ? 4096 : 1024);
-  const bool is_many =
-      std::int64_t{problem.seqlen_q} * problem.num_heads_q * problem.batch >= std::int64_t{1024} * num_sms;
-  const bool is_short_causal = is_masked && problem.seqlen_q > 256 && problem.seqlen_q <= 1024;
-  const Tile two = {128, 128, 3, 2, !is_short_causal}, three = {192, 128, 3, 2, true}, four = {256, 64, 6, 2, false};
-  // Windows and softcap need more registers than three warpgroups have.
-  if (problem.mask.kind == MaskKind::kWindow || problem.softcap != 0.0f) return {two};
-  if (problem.seqlen_q <= 256) return {{128, 64, 4, 2, false}, two, three, four};
-  if (is_medium && is_many) return {four, three, two};
-  if (is_short_causal) return {two, three, four};
-  return {three, two, four};
-}
-
-/// The same for any head_dim.
-std::vector<Tile> long_tiles(const AttentionProblem& problem, int head_dim_qk, int head_dim_v, int num_sms) {
-  const int head_dim = std::max(head_dim_qk, head_dim_v);
-  if (head_dim <= 64) return narrow_tiles(problem, num_sms);
-  if (head_dim <= 128) return {{128, 128, 2, 2, false}};
-  if (head_dim_v <= 128 && head_dim_qk <= 192) return {{128, 128, 2, 1, true}};
-  if (head_dim <= 192) return {{128, 96, 2, 1, true}};
-  const Tile wide = {128, 80, 2, 1, true}, narrow = {128, 64, 2, 1, true};
-  if (problem.seqlen_q <= 4096) return {narrow, wide};
-  return {wide, narrow};
-}
 
 constexpr std::int64_t kFewBytes = 64 << 20;
 constexpr std::int64_t kSectionBytes = 32 << 20;
@@ -81,31 +48,6 @@ bool is_short(const AttentionProblem& problem) {
 std::int64_t key_value_bytes(const AttentionProblem& problem) {
   return 2 * static_cast<std::int64_t>(problem.batch) * problem.seqlen_k * problem.num_heads_kv *
          (problem.head_dim_qk + problem.head_dim_v);
-}
-
-/// For short calls: bound by reading keys and values. Two blocks per SM where shared memory holds them.
-Tile short_tile(int head_dim) {
-  if (head_dim <= 64) return {64, 128, 3, 1, false};
-  if (head_dim <= 128) return {64, 64, 3, 1, false};
-  return {64, 64, 2, 1, false};
-}
-
-/// For calls that have less than a tile of 128 rows for every SM and keys too few to be split.
-std::optional<Tile> small_tile(const AttentionProblem& problem, int head_dim, int num_sms) {
-  const std::int64_t tiles = std::int64_t{ceil_div(problem.seqlen_q, 64)} * problem.num_heads_q * problem.batch;
-  const bool is_masked = problem.mask.kind != MaskKind::kNone;  // of unequal length then
-  if (head_dim <= 64) {
-    const bool is_many = tiles > std::int64_t{4} * num_sms;
-    if (problem.seqlen_k <= 256 && (is_many ? !is_masked && problem.seqlen_k > 128 : tiles > 2 * num_sms)) {
-      return Tile{64, 64, 2, 2, false, 3};
-    }
-    if (problem.seqlen_k <= 256 && !is_many) return Tile{64, 64, 3, 1, false};
-    if (tiles <= num_sms) return Tile{64, 128, 2, 1, false};
-  } else if (head_dim <= 128) {
-    if (tiles <= num_sms) return Tile{64, 64, 2, 1, false};
-    if (is_masked && tiles <= std::int64_t{2} * num_sms && problem.seqlen_k <= 1024) return Tile{64, 128, 2, 1, false};
-  }
-  return {};
 }
 
 int rows_per_tile(const AttentionProblem& problem, const AttentionConfig& config) {
@@ -199,7 +141,7 @@ Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
   return Support::yes();
 }
 
-AttentionConfig config_of(const AttentionProblem& problem, const DeviceInfo& device, const Tile& tile) {
+AttentionConfig config_of(const AttentionProblem& problem, const DeviceInfo& device, const Sm90Tile& tile) {
   AttentionConfig config = gpu_config(problem);
   config.copy_bytes = 0;  // always 16
   config.head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, 16));
@@ -227,16 +169,16 @@ std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const D
   const int head_dim_v = static_cast<int>(round_up(problem.head_dim_v, 16)),
             head_dim = std::max(head_dim_qk, head_dim_v);
   std::vector<AttentionConfig> found;
-  const auto add = [&](const Tile& tile) {
+  const auto add = [&](const Sm90Tile& tile) {
     const AttentionConfig config = config_of(problem, device, tile);
-    if (config.is_split && tile.block_q == 256) return;  // too few registers
+    if (config.is_split && tile.block_q > 128) return;  // less than half as fast as two warpgroups
     if (fits(config, device, 1)) found.push_back(config);
   };
   if (is_short(problem)) {
     add(short_tile(head_dim));
     return found;
   }
-  for (const Tile& tile : long_tiles(problem, head_dim_qk, head_dim_v, device.num_sms)) add(tile);
+  for (const Sm90Tile& tile : long_tiles(problem, head_dim_qk, head_dim_v, device.num_sms)) add(tile);
   if (const auto small = small_tile(problem, head_dim, device.num_sms); small && !found.front().is_split) {
     found.insert(found.begin(), config_of(problem, device, *small));
   }
