@@ -15,6 +15,12 @@ constexpr int matmul_sm90_block_k(DType dtype) { return 128 / size_bytes(dtype);
 /// empty.
 constexpr int matmul_sm90_panel(int block_n) { return block_n % 64 == 32 ? 32 : 64; }
 
+/// wgmma transposes elements of 16 bits only. a of 32 bits that is contiguous along m goes through registers, where any
+/// order will do (kernels/matmul/matmul_sm90_register_products.cuh); b always comes from shared memory.
+constexpr bool matmul_sm90_a_in_registers(const MatmulConfig& c) {
+  return c.dtype == DType::kF32 && c.a_order == MatrixOrder::kColumnMajor;
+}
+
 /// Offsets count from a multiple of 1024 bytes.
 struct MatmulSm90Layout {
   int a_bytes, b_bytes;  // of one stage

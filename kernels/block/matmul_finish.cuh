@@ -5,6 +5,7 @@
 #include "contract/matmul_args.h"
 #include "contract/matmul_config.h"
 #include "contract/matmul_tiles.h"
+#include "kernels/ptx/global.cuh"
 #include "kernels/tile/convert.cuh"
 
 namespace fovea {
@@ -55,15 +56,14 @@ __device__ inline unsigned finish_pair(const MatmulArgs& args, const MatmulOffse
   return pack<c.d_dtype>(low, high);
 }
 
-/// Finishes and stores count elements from (row, column) on, along the row or (along_m) along the column; those outside
-/// the product are left out. row and column are multiples of count in their direction.
+/// Finishes and stores count elements from (row, column) on, whose first lies at d, along the row or (along_m) along
+/// the column; those outside the product are left out. row and column are multiples of count in their direction.
 template <MatmulConfig c, int count, bool along_m>
-__device__ inline void store_finished(const MatmulArgs& args, const MatmulOffsets& from, int row, int column,
-                                      const float (&sum)[count]) {
+__device__ inline void store_finished_at(const MatmulArgs& args, const MatmulOffsets& from, Element<c.d_dtype>* d,
+                                         int row, int column, const float (&sum)[count]) {
   using Out = Element<c.d_dtype>;
   constexpr int kBytes = count * static_cast<int>(sizeof(Out));
   constexpr bool kIsContiguous = c.d_order == (along_m ? MatrixOrder::kColumnMajor : MatrixOrder::kRowMajor);
-  auto* d = static_cast<Out*>(args.d) + from.d + row * args.d_stride_row + column * args.d_stride_col;
   const int left = along_m ? args.m - row : args.n - column;
   if (left <= 0 || (along_m ? column >= args.n : row >= args.m)) return;
   const auto value = [&](int i) {
@@ -75,7 +75,12 @@ __device__ inline void store_finished(const MatmulArgs& args, const MatmulOffset
 #pragma unroll
       for (int i = 0; i < count; ++i) out[i] = value(i);
       if constexpr (kBytes == 16) *reinterpret_cast<uint4*>(d) = *reinterpret_cast<const uint4*>(out);
-      if constexpr (kBytes == 8) *reinterpret_cast<uint2*>(d) = *reinterpret_cast<const uint2*>(out);
+      if constexpr (kBytes == 8 && along_m) {  // left to itself the compiler stores two halves
+        const uint2 x = *reinterpret_cast<const uint2*>(out);
+        st_global_v2(d, x.x, x.y);
+      } else if constexpr (kBytes == 8) {
+        *reinterpret_cast<uint2*>(d) = *reinterpret_cast<const uint2*>(out);
+      }
       if constexpr (kBytes == 4) *reinterpret_cast<unsigned*>(d) = *reinterpret_cast<const unsigned*>(out);
       return;
     }
@@ -85,6 +90,14 @@ __device__ inline void store_finished(const MatmulArgs& args, const MatmulOffset
   for (int i = 0; i < count; ++i) {
     if (i < left) d[i * stride] = value(i);
   }
+}
+
+/// The same, its place computed here.
+template <MatmulConfig c, int count, bool along_m>
+__device__ inline void store_finished(const MatmulArgs& args, const MatmulOffsets& from, int row, int column,
+                                      const float (&sum)[count]) {
+  auto* d = static_cast<Element<c.d_dtype>*>(args.d) + from.d + row * args.d_stride_row + column * args.d_stride_col;
+  store_finished_at<c, count, along_m>(args, from, d, row, column, sum);
 }
 
 /// Unfinished sums to the workspace, for merge.cuh.

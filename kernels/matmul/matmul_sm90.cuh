@@ -7,7 +7,8 @@
 // Blocks of a cluster either share operands (cluster_m x cluster_n tiles; every block loads its share and multicasts
 // it) or split k (splits): then partial tiles meet in shared memory and each block finishes a slice, in a fixed order.
 // Operands of 16 bits may be contiguous along k or along m or n: the descriptors say which; the transposition costs
-// nothing. e4m3 and TF32 must be contiguous along k. TF32 is fp32 that the copy engine rounds on its way.
+// nothing. e4m3 must be contiguous along k, and so must b of TF32, which is fp32 that the copy engine rounds on its
+// way; a of TF32 that is contiguous along m is multiplied from registers (matmul_sm90_register_products.cuh).
 #pragma once
 
 #include "contract/matmul_args.h"
@@ -17,6 +18,7 @@
 #include "kernels/block/matmul_finish.cuh"
 #include "kernels/matmul/matmul_sm90_load.cuh"
 #include "kernels/matmul/matmul_sm90_products.cuh"
+#include "kernels/matmul/matmul_sm90_register_products.cuh"
 #include "kernels/matmul/matmul_sm90_shared_tiles.cuh"
 #include "kernels/ptx/cluster.cuh"
 #include "kernels/ptx/griddepcontrol.cuh"
@@ -75,24 +77,57 @@ __device__ void store_by_copy_engine(const MatmulArgs& args, const TensorMap& d_
   }
 }
 
+/// Neighbours among a thread's sums: along m where the same thread has them and d is contiguous so, else along n.
+template <MatmulConfig c>
+constexpr bool kPairsAlongM = matmul_sm90_a_in_registers(c) && MatmulSm90<c>::kAlongM;
+
+/// This thread's sums, two neighbours at a time: f(row of the tile, column, first, second).
+template <MatmulConfig c, typename F>
+__device__ void for_each_pair(int group, int thread, const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums],
+                              F&& f) {
+  using K = MatmulSm90<c>;
+  constexpr int kEights = c.block_n / 8;
+#pragma unroll
+  for (int i = 0; i < K::kBlocks; ++i) {
+#pragma unroll
+    for (int n = 0; n < 2 * kEights; ++n) {
+      if constexpr (kPairsAlongM<c>) {
+        const float* s = &sums[i][n / 2 * 4 + n % 2];
+        f(K::row_of(group, i, thread, 0), n / 2 * 8 + thread % 4 * 2 + n % 2, s[0], s[2]);
+      } else {
+        const float* s = &sums[i][n % kEights * 4 + n / kEights * 2];  // row by row
+        f(K::row_of(group, i, thread, n / kEights), n % kEights * 8 + thread % 4 * 2, s[0], s[1]);
+      }
+    }
+  }
+}
+
 /// Straight from registers: any dtype, any strides.
 template <MatmulConfig c>
 __device__ void store_directly(const MatmulArgs& args, int group, int thread, int row, int column, int batch,
                                const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
   const MatmulOffsets from = matmul_offsets(args, batch);
-  const int lane = thread % 32, warp = thread / 32;
+  if constexpr (!kPairsAlongM<c>) {
+    for_each_pair<c>(group, thread, sums, [&](int r, int at, float x, float y) {
+      const float pair[2] = {x, y};
+      store_finished<c, 2, false>(args, from, row + r, column + at, pair);
+    });
+  } else {
+    // Column by column, from one place to the next: places that are computed apart would wait in registers.
+    const int first = row + K::row_of(group, 0, thread, 0);
+    int at = column + thread % 4 * 2;
+    auto* d = static_cast<Element<c.d_dtype>*>(args.d) + from.d + first * args.d_stride_row + at * args.d_stride_col;
 #pragma unroll
-  for (int i = 0; i < K::kBlocks; ++i) {
+    for (int n = 0; n < c.block_n / 4; ++n) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int r = row + 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4 + 8 * half;
-#pragma unroll
-      for (int j = 0; j < c.block_n / 8; ++j) {
-        const int at = column + 8 * j + 2 * (lane % 4);
-        const float pair[2] = {sums[i][4 * j + 2 * half], sums[i][4 * j + 2 * half + 1]};
-        store_finished<c, 2, false>(args, from, r, at, pair);
+      for (int i = 0; i < K::kBlocks; ++i) {
+        const int r = row + K::row_of(group, i, thread, 0);
+        const float pair[2] = {sums[i][n / 2 * 4 + n % 2], sums[i][n / 2 * 4 + n % 2 + 2]};
+        store_finished_at<c, 2, true>(args, from, d + (r - first) * args.d_stride_row, r, at, pair);
       }
+      at += n % 2 == 0 ? 1 : 7;
+      d += (n % 2 == 0 ? 1 : 7) * args.d_stride_col;
     }
   }
 }
@@ -108,27 +143,15 @@ __device__ unsigned partial_offset(int row, int column) {
 template <MatmulConfig c>
 __device__ void write_partial(unsigned shared, int group, int thread,
                               const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
-  using K = MatmulSm90<c>;
-  const int lane = thread % 32, warp = thread / 32;
   auto* partial = static_cast<char*>(__cvta_shared_to_generic(shared));
-#pragma unroll
-  for (int i = 0; i < K::kBlocks; ++i) {
-#pragma unroll
-    for (int j = 0; j < c.block_n / 8; ++j) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4 + 8 * half;
-        const int column = 8 * j + 2 * (lane % 4);
-        const float x = sums[i][4 * j + 2 * half], y = sums[i][4 * j + 2 * half + 1];
-        if constexpr (MatmulSm90<c>::kAlongM) {
-          *reinterpret_cast<float*>(partial + partial_offset<c>(row, column)) = x;
-          *reinterpret_cast<float*>(partial + partial_offset<c>(row, column + 1)) = y;
-        } else {
-          *reinterpret_cast<float2*>(partial + partial_offset<c>(row, column)) = make_float2(x, y);
-        }
-      }
+  for_each_pair<c>(group, thread, sums, [&](int row, int column, float x, float y) {
+    if constexpr (MatmulSm90<c>::kAlongM && !kPairsAlongM<c>) {
+      *reinterpret_cast<float*>(partial + partial_offset<c>(row, column)) = x;
+      *reinterpret_cast<float*>(partial + partial_offset<c>(row, column + 1)) = y;
+    } else {
+      *reinterpret_cast<float2*>(partial + partial_offset<c>(row, column)) = make_float2(x, y);
     }
-  }
+  });
 }
 
 /// Place of element (row, column) among a tile's groups of four neighbours in the order of the output, times four.
@@ -144,30 +167,19 @@ __device__ void push_sums(unsigned shared, int split, int group, int thread,
                           const float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
   using K = MatmulSm90<c>;
   constexpr int kShare = matmul_sm90_share(c);
-  const int lane = thread % 32, warp = thread / 32;
   const unsigned mine = shared + K::kLayout.partial + split * kShare * 16;
   const auto place = [&](int row, int column) {
     const int at = place_in_output<c>(row, column), owner = at / (4 * kShare);
     return mapa(mine, static_cast<unsigned>(owner)) + 4u * static_cast<unsigned>(at - owner * 4 * kShare);
   };
-#pragma unroll
-  for (int i = 0; i < K::kBlocks; ++i) {
-#pragma unroll
-    for (int j = 0; j < c.block_n / 8; ++j) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const int row = 64 * (group * K::kBlocks + i) + 16 * warp + lane / 4 + 8 * half;
-        const int column = 8 * j + 2 * (lane % 4);
-        const float x = sums[i][4 * j + 2 * half], y = sums[i][4 * j + 2 * half + 1];
-        if constexpr (K::kAlongM) {
-          st_shared_cluster(place(row, column), x);
-          st_shared_cluster(place(row, column + 1), y);
-        } else {
-          st_shared_cluster_v2(place(row, column), x, y);
-        }
-      }
+  for_each_pair<c>(group, thread, sums, [&](int row, int column, float x, float y) {
+    if constexpr (K::kAlongM && !kPairsAlongM<c>) {
+      st_shared_cluster(place(row, column), x);
+      st_shared_cluster(place(row, column + 1), y);
+    } else {
+      st_shared_cluster_v2(place(row, column), x, y);
     }
-  }
+  });
 }
 
 /// Finishes and stores what was pushed here.
@@ -235,7 +247,7 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
     prefetch_tensormap(b_map);
     for (int i = 0; i < c.stages; ++i) {
       mbarrier_init(shared + K::kLayout.full + 8 * i, 1);
-      mbarrier_init(shared + K::kLayout.empty + 8 * i, K::kWarpgroups * (c.cluster_m + c.cluster_n - 1));
+      mbarrier_init(shared + K::kLayout.empty + 8 * i, K::kWarpgroups * K::kReleases * (c.cluster_m + c.cluster_n - 1));
     }
     fence_mbarrier_init();
   }
@@ -293,6 +305,8 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
       float sums[K::kBlocks][K::kSums];
       if constexpr (kPromotes<c>) {
         consume_promoting<c>(args, work, steps, shared, group, thread, row, column, tile.batch, place, sums);
+      } else if constexpr (K::kRegisterA) {
+        consume_from_registers<c>(work, steps, shared, group, thread, place, sums);
       } else {
         consume<c>(work, steps, shared, group, thread, place, sums);
       }

@@ -80,7 +80,7 @@ struct MatmulLoads {
     mbarrier_arrive_expect_tx(full, K::kLayout.a_bytes + K::kLayout.b_bytes);
 #pragma unroll
     for (int i = 0; i < (alone ? c.cluster_n : 1); ++i) {
-      load_share<c.block_m, 64, K::kMajorM, c.cluster_n, (!alone && c.cluster_n > 1)>(
+      load_share<c.block_m, K::kPanelM, K::kMajorM, c.cluster_n, (!alone && c.cluster_n > 1)>(
           a, a_map, full, step * c.block_k, row, a_batch, alone ? i : rank_n, a_blocks);
     }
 #pragma unroll

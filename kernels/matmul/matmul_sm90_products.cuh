@@ -33,20 +33,37 @@ struct MatmulSm90 {
   static constexpr int kCluster = c.cluster_m * c.cluster_n * kSplits;
   // Ends of tiles apart (consume). Where tiles are shared, the registers for it would spill.
   static constexpr bool kStaggers = kWarpgroups == 2 && kSplits == 1 && !kShares;
-  static constexpr int kSteps = 4;                              // products of 32 bytes of k per stage
-  static constexpr int kStepA = kMajorM ? 2048 : 32;            // bytes from one to the next
+  static constexpr bool kRegisterA = matmul_sm90_a_in_registers(c);
+  static constexpr int kReleases = kRegisterA ? 4 : 1;  // of a stage by a warpgroup: warps that read it themselves
+  static constexpr int kPanelM = c.block_k;             // rows of a that lie together, if contiguous along m
+  static constexpr int kSteps = 4;                      // products of 32 bytes of k per stage
+  static constexpr int kStepA = kMajorM ? 2048 : 32;    // bytes from one to the next
   static constexpr int kPanelN = matmul_sm90_panel(c.block_n);  // columns of b that lie together, if contiguous along n
   static constexpr int kStepB = kMajorN ? 32 * kPanelN : 32;
 
   static_assert(c.block_k == matmul_sm90_block_k(c.dtype), "a stage is a row of the swizzle's 128 bytes");
-  static_assert(size_bytes(c.dtype) == 2 || (!kMajorM && !kMajorN), "only 16 bits are transposed on the way");
+  static_assert(size_bytes(c.dtype) == 2 || ((!kMajorM || kRegisterA) && !kMajorN),
+                "only 16 bits are transposed on the way");
   static_assert(c.block_m % (64 * kWarpgroups) == 0, "every warpgroup takes whole blocks of 64 rows");
   static_assert(kSplits == 1 || !kShares, "tiles are shared by whole blocks");
   static_assert(kSplits == 1 || c.cluster_m * c.cluster_n == 1, "a cluster shares operands or splits k");
-  static_assert(c.cluster_n == 1 || c.block_m % (kMajorM ? 64 * c.cluster_n : 8 * c.cluster_n) == 0,
+  static_assert(c.cluster_n == 1 || c.block_m % (kMajorM ? kPanelM * c.cluster_n : 8 * c.cluster_n) == 0,
                 "each block of a cluster loads an equal share of a");
   static_assert(c.cluster_m == 1 || c.block_n % (kMajorN ? 64 * c.cluster_m : 8 * c.cluster_m) == 0,
                 "each block of a cluster loads an equal share of b");
+
+  /// Row of the tile that registers 0 and 1 (half 0) or 2 and 3 (half 1) of each four of sums[i] belong to. a from
+  /// registers: each block of 16 rows is spread over 32 so that a thread's two are neighbours and a warp reads them
+  /// from all banks (matmul_sm90_register_products.cuh).
+  __device__ static int row_of(int group, int i, int thread, int half) {
+    const int warp = thread / 32, line = thread % 32 / 4;
+    if constexpr (kRegisterA) {
+      const int part = kBlocks * warp + i;  // of 16 rows
+      return 64 * kBlocks * group + 32 * (part / 2) + 16 * (line % 2) + 8 * (part % 2) + line / 2 % 2 * 2 +
+             line / 4 * 4 + half;
+    }
+    return 64 * (group * kBlocks + i) + 16 * warp + line + 8 * half;
+  }
 };
 
 /// Where a ring stands: the stage and how often it has been round.
@@ -133,9 +150,11 @@ struct MatmulWork {
   __device__ int column_of(const MatmulTilePlace& tile) const { return (tile.n * c.cluster_n + rank_n) * c.block_n; }
 };
 
-/// A stage may be filled again: told to every block that writes into it. One thread per block that is told.
+/// A stage may be filled again: told to every block that writes into it. One thread per block that is told, of the
+/// warpgroup or, where warps read the stage themselves, of each warp.
 template <MatmulConfig c>
 __device__ void release(const MatmulWork<c>& work, unsigned empty, int thread) {
+  if constexpr (MatmulSm90<c>::kReleases > 1) thread %= 32;
   if constexpr (c.cluster_m * c.cluster_n == 1) {
     if (thread == 0) mbarrier_arrive(empty);
   } else if (thread < c.cluster_m * c.cluster_n) {

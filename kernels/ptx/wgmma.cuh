@@ -142,6 +142,17 @@ namespace fovea {
     FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, 0, operands("=f"));                                  \
   }
 
+// d += a b with a in registers: a[0] is (16 w + g, t), a[1] (16 w + g + 8, t), a[2] and a[3] the same of k = t + 4.
+#define FOVEA_WGMMA_TF32_REGISTERS(n, numbers, operands, a0, a1, a2, a3, b)                                       \
+  __device__ inline void wgmma_m64k8_tf32_registers(float(&d)[n / 2], const unsigned(&a)[4],                      \
+                                                    unsigned long long b_descriptor) {                            \
+    asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, 1, 0;\n wgmma.mma_async.sync.aligned.m64n" #n                \
+                 "k8.f32.tf32.tf32 {" numbers "}, {%" #a0 ", %" #a1 ", %" #a2 ", %" #a3 "}, %" #b ", p, 1, 1;\n}" \
+                 : operands("+f")                                                                                 \
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b_descriptor)                                  \
+                 : "memory");                                                                                     \
+  }
+
 /// d += a b; wgmma_m64k16_first is d = a b. n is twice the size of d. dtype of a and b: kBF16 or kF16.
 FOVEA_WGMMA(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6, 7, 8)
 FOVEA_WGMMA(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10, 11, 12)
@@ -198,5 +209,24 @@ FOVEA_WGMMA_TF32(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106)
 FOVEA_WGMMA_TF32(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114)
 FOVEA_WGMMA_TF32(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122)
 FOVEA_WGMMA_TF32(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130)
+
+/// The same, a in registers.
+FOVEA_WGMMA_TF32_REGISTERS(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6, 7, 8)
+FOVEA_WGMMA_TF32_REGISTERS(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10, 11, 12)
+FOVEA_WGMMA_TF32_REGISTERS(32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18, 19, 20)
+FOVEA_WGMMA_TF32_REGISTERS(48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26, 27, 28)
+FOVEA_WGMMA_TF32_REGISTERS(64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34, 35, 36)
+FOVEA_WGMMA_TF32_REGISTERS(80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42, 43, 44)
+FOVEA_WGMMA_TF32_REGISTERS(96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50, 51, 52)
+FOVEA_WGMMA_TF32_REGISTERS(112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58, 59, 60)
+FOVEA_WGMMA_TF32_REGISTERS(128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66, 67, 68)
+FOVEA_WGMMA_TF32_REGISTERS(144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74, 75, 76)
+FOVEA_WGMMA_TF32_REGISTERS(160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82, 83, 84)
+FOVEA_WGMMA_TF32_REGISTERS(176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90, 91, 92)
+FOVEA_WGMMA_TF32_REGISTERS(192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98, 99, 100)
+FOVEA_WGMMA_TF32_REGISTERS(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106, 107, 108)
+FOVEA_WGMMA_TF32_REGISTERS(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114, 115, 116)
+FOVEA_WGMMA_TF32_REGISTERS(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122, 123, 124)
+FOVEA_WGMMA_TF32_REGISTERS(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130, 131, 132)
 
 }  // namespace fovea

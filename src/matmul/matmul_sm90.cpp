@@ -44,10 +44,10 @@ Support supports(const MatmulProblem& p, const DeviceInfo& device) {
         "multiplies e4m3 with k contiguous in both operands; give a row-major and b as the transposed view of an (n, "
         "k) matrix");
   }
-  if (p.dtype == DType::kF32 && (p.a_order != MatrixOrder::kRowMajor || p.b_order != MatrixOrder::kColumnMajor)) {
+  if (p.dtype == DType::kF32 && p.a_order == MatrixOrder::kColumnMajor && p.b_order == MatrixOrder::kRowMajor) {
     return Support::no(
-        "multiplies TF32 with k contiguous in both operands; for twice the speed give a row-major and b as the "
-        "transposed view of an (n, k) matrix");
+        "multiplies TF32 with k contiguous in one operand; for twice the speed give a row-major or b as the transposed "
+        "view of an (n, k) matrix");
   }
   return Support::yes();
 }
@@ -87,6 +87,7 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceI
                                    : "",
                   c.swaps_ab ? ", as d^T = b^T a^T" : "");
   if (c.dtype == DType::kF32) prepared.plan.detail += ", as TF32";
+  if (matmul_sm90_a_in_registers(c)) prepared.plan.detail += c.swaps_ab ? ", b from registers" : ", a from registers";
   prepared.plan.state = std::move(loaded);
   return std::move(prepared.plan);
 }
@@ -121,11 +122,13 @@ cuda::TensorMap map_of(const cuda::Driver& driver, const MatmulArgs& args, const
 /// panel: elements of m or n that lie together in shared memory, where the operand is contiguous along these.
 cuda::TensorMap operand_map(const cuda::Driver& driver, const MatmulArgs& args, const MatrixArgs& x, DType dtype,
                             bool is_k_major, int rows, Int64 stride_rows, Int64 stride_k, int box_rows, int panel) {
+  const int line = matmul_sm90_block_k(dtype);
+  const bool rounds = dtype == DType::kF32;
   if (is_k_major)
-    return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, matmul_sm90_block_k(dtype),
-                  box_rows, cuda::Swizzle::k128Bytes, /*rounds=*/dtype == DType::kF32);
-  return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, panel, 64,
-                panel == 64 ? cuda::Swizzle::k128Bytes : cuda::Swizzle::k64Bytes);
+    return map_of(driver, args, x.data, dtype, args.k, rows, stride_rows, x.stride_batch, line, box_rows,
+                  cuda::Swizzle::k128Bytes, rounds);
+  return map_of(driver, args, x.data, dtype, rows, args.k, stride_k, x.stride_batch, panel, line,
+                panel == line ? cuda::Swizzle::k128Bytes : cuda::Swizzle::k64Bytes, rounds);
 }
 
 MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c, int slots) {
@@ -153,7 +156,7 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
   const cuda::Driver& driver = *loaded.kernel->device.driver;
   const bool is_a_k_major = c.a_order == MatrixOrder::kRowMajor, is_b_k_major = c.b_order == MatrixOrder::kColumnMajor;
   const cuda::TensorMap a = operand_map(driver, args, args.a, c.dtype, is_a_k_major, args.m, args.a.stride_row,
-                                        args.a.stride_col, c.block_m / c.cluster_n, 64);
+                                        args.a.stride_col, c.block_m / c.cluster_n, c.block_k);
   const cuda::TensorMap b = operand_map(driver, args, args.b, c.dtype, is_b_k_major, args.n, args.b.stride_col,
                                         args.b.stride_row, c.block_n / c.cluster_m, matmul_sm90_panel(c.block_n));
   cuda::TensorMap d = {};

@@ -34,7 +34,8 @@ constexpr double kPanelFactor = 1.24;      // more bytes where tiles do not begi
 constexpr double kMulticastFactor = 1.10;  // … in a cluster
 constexpr double kPaddingPower = 0.54;     // of what a cluster computes beyond the product's edge
 constexpr double kFirstClk = 1882, kTileClk = 11, kRowClk = 0.08, kElementClk = 0.0936;
-constexpr double kDirectElementClk = 0.464;                                     // stores without the copy engine
+constexpr double kDirectElementClk = 0.464;  // stores without the copy engine
+constexpr double kPairElementClk = 0.2;      // … of fp32 pairs, a in registers: 15 shapes, 8 to 27 configs each
 constexpr double kSplitClk = 62, kSplitPartClk = 94, kSplitElementClk = 0.192;  // joining parts
 constexpr double kShareClk = 4030, kShareElementClk = 0.255;  // sending and adding sums of shared tiles
 constexpr double kClusterUs = 0.51;
@@ -88,13 +89,15 @@ std::int64_t tiles_of(const MatmulProblem& p, const MatmulConfig& c) {
 }
 
 /// Registers of a thread for sums that leave room for the rest. e4m3 has two sets of them, and half as many numbers
-/// again where every column has scales of its own; joining parts of k takes some too.
+/// again where every column has scales of its own; joining parts of k takes some too, and so does a in registers, of
+/// 128 rows more than of 64.
 int max_sums(const MatmulConfig& c, int groups) {
   const bool is_split = c.num_splits > 1;
   const bool stores_by_threads = c.dtype == DType::kF32;  // d of fp32; 192 sums spill 56 bytes then
   const int all = groups == 3 ? 96 : stores_by_threads || (is_split && c.dtype != DType::kE4M3) ? 128 : 192;
   const bool has_column_scales = c.scale == ScaleKind::kPerBlock && c.b_scale_lines == 1;
   const int share = 2 + (has_column_scales ? 1 : 0) + (is_split ? 1 : 0);
+  if (matmul_sm90_a_in_registers(c) && is_split && c.block_m > 64 * groups) return 96;
   return c.dtype == DType::kE4M3 ? all / share : all;
 }
 
@@ -123,12 +126,13 @@ std::string sm90_illegal(const MatmulConfig& c) {
     return fmt::format("num_splits is {}, must be 1, 2, 4 or 8 (the blocks of a cluster)", c.num_splits);
   const bool is_a_m_major = c.a_order == MatrixOrder::kColumnMajor;
   const bool is_b_n_major = c.b_order == MatrixOrder::kRowMajor;
+  if (c.dtype == DType::kF32 && is_b_n_major) return "b of TF32 must be contiguous along k";
   if (c.cluster_m < 1 || c.cluster_n < 1 || c.cluster_m > 2 || c.cluster_n > 2 || c.cluster_m * c.cluster_n > 2)
     return fmt::format("the cluster is {} x {}, must be 1 x 1, 2 x 1 or 1 x 2", c.cluster_m, c.cluster_n);
   if (c.num_splits > 1 && c.cluster_m * c.cluster_n > 1) return "a cluster shares operands or splits k, not both";
-  if (c.block_m % ((is_a_m_major ? 64 : 8) * c.cluster_n) != 0)
+  if (c.block_m % ((is_a_m_major ? block_k : 8) * c.cluster_n) != 0)
     return fmt::format("block_m is {}, each block of a cluster must load an equal share of a", c.block_m);
-  if (c.cluster_m > 1 && c.block_n % ((is_b_n_major ? 64 : 8) * c.cluster_m) != 0)
+  if (c.cluster_m > 1 && c.block_n % ((is_b_n_major ? block_k : 8) * c.cluster_m) != 0)
     return fmt::format("block_n is {}, each block of a cluster must load an equal share of b", c.block_n);
   if (c.stages < 2) return fmt::format("stages is {}, must be 2 or more", c.stages);
   const int bytes = matmul_sm90_layout(c).total_bytes;
@@ -200,6 +204,7 @@ double tile_clk(const MatmulConfig& c) {
   const double elements = static_cast<double>(c.block_m) * c.block_n;
   const double clk = kTileClk + kRowClk * c.block_m + kElementClk * elements;
   if (c.num_splits > 1) return clk + kSplitClk + kSplitPartClk * c.num_splits + kSplitElementClk * elements;
+  if (matmul_sm90_a_in_registers(c)) return clk + kPairElementClk * elements;
   return matmul_sm90_stores_by_tma(c) ? clk : clk + kDirectElementClk * elements;
 }
 
@@ -231,10 +236,12 @@ int sm90_shared_tiles(const MatmulConfig& c, std::int64_t tiles, int k, int slot
   const std::int64_t rest = tiles % slots, steps = (std::int64_t{k} + c.block_k - 1) / c.block_k;
   // Fewer than half a wave would be parts of many blocks each: another wave is shared with them.
   const std::int64_t shared = rest == 0 ? 0 : 2 * rest >= slots ? rest : rest + slots;
-  // Beyond these limits registers spill, and sharing took 25 us with 256 x 192, 12 us with 192 x 192.
+  // Beyond these limits registers spill, and sharing took 25 us with 256 x 192, 12 us with 192 x 192. (128 sums and a
+  // in registers do so in a block of its own, not in a cluster.)
   const int sums = c.block_m / 16 / c.warps * c.block_n / 2;
+  const bool is_full = matmul_sm90_a_in_registers(c) && cluster_of(c) == 1;
   const bool is_possible = c.num_splits == 1 && tiles > slots && shared * steps <= INT32_MAX &&
-                           sums <= (c.warps == 8   ? 128
+                           sums <= (c.warps == 8   ? (is_full ? 96 : 128)
                                     : c.warps == 4 ? 96
                                                    : 64);
   return is_possible ? static_cast<int>(shared) : 0;
@@ -263,7 +270,9 @@ std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const De
       // Narrow tiles serve narrow products: elsewhere most of the tensor core would idle.
       if (s.block_n < 64 && columns > 4 * s.block_n && !(s.block_n == 32 && rows <= 512 && columns <= 512)) continue;
       // Column by column, by the threads: measured for few columns only.
-      if (base.d_order == MatrixOrder::kColumnMajor && !(s.stores_columns && columns <= 256)) continue;
+      if (base.d_order == MatrixOrder::kColumnMajor && !matmul_sm90_a_in_registers(base) &&
+          !(s.stores_columns && columns <= 256))
+        continue;
       const bool is_large = static_cast<double>(problem.m) * problem.n * problem.batch >= kLargeOutput;
       if (is_large && columns > 64 && s.block_m * s.block_n < 128 * 128) continue;
       for (const auto& [cluster_m, cluster_n] : kClusters) {

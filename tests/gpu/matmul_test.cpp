@@ -203,7 +203,8 @@ void run_shared_tiles(const Kind& kind, int tiles, int cluster_m) {
 TEST(MatmulOnGpu, blocks_share_the_tiles_of_the_last_wave) {
   if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
   const int slots = gpu().info().num_sms;
-  for (const Kind& kind : {Kind{DType::kBF16}, Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerBlock}}) {
+  for (const Kind& kind :
+       {Kind{DType::kBF16}, Kind{DType::kF32, Math::kFast}, Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerBlock}}) {
     // One tile more than a wave (then almost two waves are shared), half a wave more.
     for (const int tiles : {slots + 1, slots + slots / 2}) run_shared_tiles(kind, tiles, 1);
     run_shared_tiles(kind, slots + 2, 2);
@@ -235,32 +236,37 @@ float near_tf32(std::uint32_t i) {
 }
 
 /// a times the identity: d is a as it was multiplied.
+void multiply_by_one(const MatmulKernel& card, const MatmulCase& c) {
+  MatmulData data(c);
+  const auto at = [](const HostTensor& t, int row, int column) {
+    return row * t.view.strides[0] + column * t.view.strides[1];
+  };
+  const int size = c.m;
+  for (int i = 0; i < size * size; ++i) {
+    const int row = i / size, column = i % size;
+    store(data.a, at(data.a, row, column), near_tf32(static_cast<std::uint32_t>(i)));
+    store(data.b, at(data.b, row, column), row == column ? 1.0 : 0.0);
+  }
+  data.options.kernel = card.name;
+  DeviceMatmul on_gpu(data);
+  matmul(gpu().runtime, on_gpu.tensors(), data.options);
+  on_gpu.fetch();
+  const auto* d = static_cast<const float*>(data.d.view.data);
+  for (int i = 0; i < size * size; ++i) {
+    const std::uint32_t a = std::bit_cast<std::uint32_t>(near_tf32(static_cast<std::uint32_t>(i)));
+    const std::uint32_t half = card.name == "matmul_sm90" ? 0xfffu + (a >> 13 & 1u) : 0x1000u;
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(d[at(data.d, i / size, i % size)]), (a + half) & 0xffffe000u)
+        << card.name << " " << to_string(c) << ", element " << i;
+  }
+}
+
 TEST(MatmulOnGpu, fast_fp32_is_rounded_to_nearest_ties_to_even_by_the_copy_engine_and_else_away_from_zero) {
   if (!gpu().info().has_bf16_mma) GTEST_SKIP() << "needs sm_80";
-  constexpr int kSize = 64;
-  MatmulCase c = product({DType::kF32, Math::kFast}, kSize, kSize, kSize);
-  c.b_order = Order::kColumns;
-  for (const MatmulKernel* card : cards_for(c)) {
-    if (card->name == "matmul_fp32") continue;
-    MatmulData data(c);
-    const auto at = [](const HostTensor& t, int row, int column) {
-      return row * t.view.strides[0] + column * t.view.strides[1];
-    };
-    for (int i = 0; i < kSize * kSize; ++i) {
-      const int row = i / kSize, column = i % kSize;
-      store(data.a, at(data.a, row, column), near_tf32(static_cast<std::uint32_t>(i)));
-      store(data.b, at(data.b, row, column), row == column ? 1.0 : 0.0);
-    }
-    data.options.kernel = card->name;
-    DeviceMatmul on_gpu(data);
-    matmul(gpu().runtime, on_gpu.tensors(), data.options);
-    on_gpu.fetch();
-    const auto* d = static_cast<const float*>(data.d.view.data);
-    for (int i = 0; i < kSize * kSize; ++i) {
-      const std::uint32_t a = std::bit_cast<std::uint32_t>(near_tf32(static_cast<std::uint32_t>(i)));
-      const std::uint32_t half = card->name == "matmul_sm90" ? 0xfffu + (a >> 13 & 1u) : 0x1000u;
-      ASSERT_EQ(std::bit_cast<std::uint32_t>(d[at(data.d, i / kSize, i % kSize)]), (a + half) & 0xffffe000u)
-          << card->name << ", element " << i;
+  MatmulCase c = product({DType::kF32, Math::kFast}, 64, 64, 64);
+  for (const auto& [a, b] : {std::pair{Order::kRows, Order::kColumns}, {Order::kColumns, Order::kColumns}}) {
+    c.a_order = a, c.b_order = b;  // k contiguous in both; m contiguous in a, which wgmma takes from registers
+    for (const MatmulKernel* card : cards_for(c)) {
+      if (card->name != "matmul_fp32") multiply_by_one(*card, c);
     }
   }
 }

@@ -206,6 +206,17 @@ TEST(PtxWords, cvt_rna_tf32_rounds_ties_away_from_zero) {
   }
 }
 
+TEST(PtxWords, st_global_v2_stores_eight_bytes) {
+  const std::vector<std::uint32_t> in(kWarp, 7);
+  const auto out = run_warp<std::uint32_t, std::uint32_t>(
+      "kernels/ptx/global.cuh", "test_st_global_v2",
+      "st_global_v2(static_cast<unsigned*>(out) + 2 * threadIdx.x, threadIdx.x, 100 + threadIdx.x);", in, 2 * kWarp);
+  for (std::size_t i = 0; i < kWarp; ++i) {
+    EXPECT_EQ(out[2 * i], i);
+    EXPECT_EQ(out[2 * i + 1], 100 + i);
+  }
+}
+
 TEST(PtxWords, cp_async_copies_and_fills_with_zeros) {
   if (!gpu().info().has_cp_async) GTEST_SKIP() << "needs sm_80";
   std::vector<std::uint32_t> in(128);

@@ -196,6 +196,41 @@ TEST_F(Sm90Words, warpgroup_products_of_tf32) {
   }
 }
 
+/// a (64 x 16) in registers: two steps of k, the second operand as above (16 rows of 32, of which 16 are multiplied).
+TEST_F(Sm90Words, warpgroup_products_of_tf32_in_registers) {
+  std::vector<float> in(16 * 32);
+  for (int r = 0; r < 16; ++r) {
+    for (int c = 0; c < 32; ++c)
+      in[static_cast<std::size_t>(r * 32 + ((c / 4) ^ (r % 8)) * 4 + c % 4)] = element(r, c + 3);
+  }
+  const auto kernel = gpu().kernel(
+      "kernels/matmul/matmul_sm90.cuh", "test_wgmma_tf32_registers", "const uint4* in, float* out",
+      "__shared__ __align__(1024) uint4 tile[128]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
+      "const auto element = [](int r, int c) { return static_cast<float>((r * 5 + c * 3) % 17 - 8); }; "
+      "tile[t] = in[t]; fence_proxy_async(); __syncthreads(); unsigned a[2][4]; float d[8]; "
+      "for (int i = 0; i < 8; ++i) { d[i] = 1.0f; "
+      "a[i / 4][i % 4] = static_cast<unsigned>(__float_as_int(element(row + i % 2 * 8, i / 4 * 8 + t % 4 + i / 2 % 2 * "
+      "4))); } "
+      "const Descriptor b = wgmma_descriptor(shared_address(tile), 8192, 1024); "
+      "wgmma_fence(); wgmma_m64k8_tf32_registers(d, a[0], b); wgmma_m64k8_tf32_registers(d, a[1], b + 2); "
+      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
+      "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];",
+      128);
+  const DeviceCopy input(in), output(std::vector<float>(1024));
+  const void* from = input.data();
+  void* to = output.data();
+  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
+  gpu().synchronize();
+  const auto out = output.values<float>();
+  for (int r = 0; r < 64; ++r) {
+    for (int c = 0; c < 16; ++c) {
+      float expected = 1.0f;
+      for (int i = 0; i < 16; ++i) expected += element(r, i) * element(c, i + 3);
+      ASSERT_EQ(out[static_cast<std::size_t>(r * 16 + c)], expected) << r << ", " << c;
+    }
+  }
+}
+
 /// The second kernel may start before the first has written; its wait must see the first one's end.
 TEST_F(Sm90Words, programmatic_launch_waits_for_the_kernel_before) {
   const auto slow =

@@ -46,13 +46,27 @@ TEST(MatmulOnGpus, fast_math_is_tf32_where_there_is_a_matrix_unit_for_it) {
   p.math = Math::kFast;
   EXPECT_EQ(first_card(p, cuda::require_architecture("sm_80")), "matmul_sm80");
   const DeviceInfo hopper = cuda::require_architecture("sm_90a");
-  EXPECT_EQ(first_card(p, hopper), "matmul_sm80");  // wgmma takes k contiguous only
-  p.b_order = MatrixOrder::kColumnMajor;
-  EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
-  for (const MatmulConfig& c : sm90_candidates(p, hopper)) {
-    EXPECT_EQ(c.block_k, 32);
-    EXPECT_LE(c.block_m * c.block_n, 128 * 32 * c.warps);  // more sums spill where threads store d
+  constexpr MatrixOrder kRows = MatrixOrder::kRowMajor, kColumns = MatrixOrder::kColumnMajor;
+  for (const MatrixOrder a : {kRows, kColumns}) {
+    for (const MatrixOrder b : {kRows, kColumns}) {
+      p.a_order = a, p.b_order = b;
+      if (a == kColumns && b == kRows) {  // wgmma takes one operand at least with k contiguous
+        EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
+        EXPECT_NE(matmul_sm90.supports(p, hopper).reason.find("k contiguous in one operand"), std::string::npos);
+        continue;
+      }
+      EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
+      for (const MatmulConfig& c : sm90_candidates(p, hopper)) {
+        EXPECT_EQ(c.block_k, 32);
+        EXPECT_LE(c.block_m * c.block_n, 128 * 32 * c.warps);  // more sums spill where threads store d
+        // What does not lie with k contiguous is the product's first operand, in registers.
+        EXPECT_EQ(matmul_sm90_a_in_registers(c), a != kRows || b != kColumns);
+        EXPECT_EQ(c.b_order, kColumns);
+        EXPECT_TRUE(a != b || c.swaps_ab == (a == kRows));
+      }
+    }
   }
+  p.a_order = p.b_order = kRows;
   EXPECT_EQ(first_card(p, cuda::require_architecture("sm_120a")), "matmul_sm80");
   const DeviceInfo turing = cuda::require_architecture("sm_75");
   EXPECT_EQ(first_card(p, turing), "matmul_fp32");

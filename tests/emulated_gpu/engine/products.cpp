@@ -116,7 +116,12 @@ void load_a(const Fibers& group, std::size_t product) {
   for (int thread = 0; thread < kWarpgroup; ++thread) {
     const unsigned* registers = group[thread]->products[product].words.a_registers;
     for (int i = 0; i < 4; ++i) {
-      const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8, k = thread % 4 * 2 + i / 2 * 8;
+      const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8;
+      if (words.number == Number::kTf32) {
+        matrices.a[row][thread % 4 + i / 2 * 4] = to_float(registers[i], words.number);
+        continue;
+      }
+      const int k = thread % 4 * 2 + i / 2 * 8;
       matrices.a[row][k] = to_float(registers[i] & 0xffffu, words.number);
       matrices.a[row][k + 1] = to_float(registers[i] >> 16, words.number);
     }

@@ -37,5 +37,9 @@ template <int sums>
 inline void wgmma_m64k8_tf32_first(float (&d)[sums], unsigned long long a, unsigned long long b) {
   emulated::engine->wgmma({d, 2 * sums, emulated::Number::kTf32, false, false, false, nullptr, a, b});
 }
+template <int sums>
+inline void wgmma_m64k8_tf32_registers(float (&d)[sums], const unsigned (&a)[4], unsigned long long b) {
+  emulated::engine->wgmma({d, 2 * sums, emulated::Number::kTf32, true, false, false, a, 0, b});
+}
 
 }  // namespace fovea
