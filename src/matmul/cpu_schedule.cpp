@@ -155,7 +155,9 @@ class Product {
 /// The memory that the task packs in its next step, or reads once where it lies.
 void Product::look_ahead(MatmulBlock& block, int batch, int step) const {
   constexpr int kFewRows = 128;
-  const bool streams_b = !config_.packs_b && block.m <= kFewRows;
+  constexpr Int64 kStaysCached = 12 << 20;  // one row passes over b faster than anything can be fetched from the L3
+  const bool streams_b = !config_.packs_b && block.m <= kFewRows &&
+                         (args_.m > 1 || Int64{args_.n} * args_.k * kernels_.element_bytes > kStaysCached);
   if (step + 1 >= blocks_k_ || (!packs_a_in_task() && !packs_b_in_task() && !streams_b)) return;
   const bool of_a = packs_a_in_task() && !streams_b;
   const MatmulLines next = lines_of(of_a, batch, step + 1, of_a ? block.row : block.column, of_a ? block.m : block.n);
