@@ -264,10 +264,8 @@ __device__ void matmul_sm90(const MatmulArgs& args, const TensorMap& a_map, cons
   griddepcontrol_wait();  // what is above overlaps the kernel before this one
   int ordered = 0;        // of the first tile's steps
   if (!K::kShares && threadIdx.x == 0) ordered = begin_loads<c>(args, a_map, b_map, shared);
-  if constexpr (kIsCluster) {
-    __syncwarp();
-    barrier_cluster_wait();
-  }
+  __syncwarp();
+  if constexpr (kIsCluster) barrier_cluster_wait();
   const MatmulWork<c> work(args);
   typename MatmulWork<c>::Place at = work.begin(args);
   MatmulSteps steps;

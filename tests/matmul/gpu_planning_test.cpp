@@ -2,6 +2,8 @@
 // What the GPU cards of matrix multiplication offer, from descriptions of GPUs: no GPU takes part.
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "contract/matmul_sm90.h"
 #include "cuda/architectures.h"
 #include "fovea/error.h"
@@ -151,6 +153,15 @@ TEST(MatmulOnGpus, the_cost_model_knows_few_rows_and_large_products) {
   EXPECT_TRUE(large.is_persistent);
   const MatmulConfig small = sm90_candidates(product(512, 512, 512), hopper).front();
   EXPECT_LE(small.block_m * small.block_n, 64 * 128);
+}
+
+TEST(MatmulOnGpus, a_tile_that_ends_in_half_a_panel_loads_only_its_own_columns) {
+  MatmulConfig c = gpu_matmul_config(product(1024, 1024, 1024), false);
+  c.block_m = 192, c.block_k = 64, c.warps = 12, c.stages = 4;
+  for (const auto& [columns, loaded] : {std::pair{32, 32}, {96, 96}, {128, 128}, {160, 160}, {16, 64}}) {
+    c.block_n = columns;
+    EXPECT_EQ(matmul_sm90_layout(c).b_bytes, loaded * 64 * 2) << columns;
+  }
 }
 
 TEST(MatmulOnGpus, an_illegal_tile_says_which_limit_it_breaks) {
