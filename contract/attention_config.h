@@ -27,6 +27,7 @@ struct AttentionConfig {
   int copy_bytes = 0;        // alignment of every row: 16, 8, 4 or 2
   int q_kept = 0;            // 16-column blocks of q kept in registers; the others are read again for every step
   bool packs_heads = false;  // the query heads of a kv head are rows of one tile
+  int key_warps = 0;         // attention_forward_sm80: warps that share rows and take the steps of keys in turn; 0 as 1
   // attention_forward_sm90 only; its warps are those of the consumers and four that load
   int q_stages = 0;          // buffers of q: with two, the next tile's q is there when its first product is issued
   bool takes_turns = false;  // warpgroups issue their products in turn
@@ -35,11 +36,19 @@ struct AttentionConfig {
   friend constexpr bool operator==(const AttentionConfig&, const AttentionConfig&) = default;
 };
 
+/// A row of a part of o in shared memory: fp32, and behind it the lse; eight rows lie in different banks.
+constexpr int part_row_bytes(const AttentionConfig& c) { return 4 * c.head_dim_v + 32; }
+
+/// Parts of o that a block leaves in shared memory to be merged: of its warps, or one, to be merged with other blocks'.
+constexpr int parts_of_block(const AttentionConfig& c) {
+  return c.key_warps > 1 ? c.key_warps : c.merges_in_cluster ? 1 : 0;
+}
+
 /// Shared memory of attention_forward_sm80: q, then the stages of k and v; o passes through the same bytes at the end.
 constexpr int forward_sm80_shared_bytes(const AttentionConfig& c) {
-  const int inputs = c.block_q * c.head_dim_qk + c.stages * c.block_k * (c.head_dim_qk + c.head_dim_v);
-  const int output = c.block_q * c.head_dim_v;
-  return 2 * (inputs > output ? inputs : output);
+  const int inputs = 2 * (c.block_q * c.head_dim_qk + c.stages * c.block_k * (c.head_dim_qk + c.head_dim_v));
+  const int output = 2 * c.block_q * c.head_dim_v, parts = parts_of_block(c) * c.block_q * part_row_bytes(c);
+  return max_of(inputs, max_of(output, parts));
 }
 
 /// Columns of a line of shared memory that the copy engine writes and warpgroup products read: 128 bytes.

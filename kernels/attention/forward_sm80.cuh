@@ -4,20 +4,25 @@
 // and v pass through a ring of `stages` shared buffers, loaded ahead by cp.async; one barrier per block of keys. A warp
 // takes step_k keys at a time: s = q k^T, mask (edge steps only), softmax weights p in registers, o += p v. Weights of
 // the next 16 keys are computed between the products of the last 16. Steps that no row of the warp may see are skipped.
+// Few rows (decoding) are shared by key_warps warps, which take the steps in turn and merge at the end: a tile of 16
+// rows would else leave the work to one warp.
 // Non-finite values of v must not reach rows that may not see them, though 0 * inf is NaN: if o ends up non-finite, the
 // block starts again with v cleaned (see admit_non_finite), at no cost to the usual run.
 //
 // As compiled for sm_90a (NVRTC 13.0, bf16): d = 64, 128 x 128 keys, 247 registers, 80 KiB; d = 128 unmasked 128 x 64,
 // 255 registers, 64 KiB; d = 128 masked 128 x 64 in steps of 32, 255 registers, 96 KiB; d = 256 unmasked 64 x 64, 253
 // registers, 96 KiB: two blocks of four warps per SM each; d = 256 masked 128 x 64, 253 registers, 192 KiB, one of
-// eight. Registers bound them all: o and the scores alone take 160 to 192. What spills are addresses and row maxima,
-// touched once per block of keys; keeping fewer registers of q or shorter steps is slower (docs/kernels).
+// eight. Shared rows, d = 128: 16 x 128 in steps of 16, 196 registers, 196 KiB, one block of eight warps per SM, or
+// 16 x 64, 188 registers, 68 KiB, two of four. Registers bound the others: o and the scores alone take 160 to 192. What
+// spills are addresses and row maxima, touched once per block of keys; keeping fewer registers of q or shorter steps is
+// slower (docs/kernels).
 // Spills: attention_forward_sm80 | * | * | 240 bytes | addresses and row maxima, once per block of keys
 // Spills: attention_forward_sm80 | * | .head_dim_v = 256 | 400 bytes | o takes 128 registers whatever the tile
 // Spills: attention_forward_sm80 | sm_75 | .head_dim_v = 256 | 1000 bytes | copies wait in registers on Turing
 #pragma once
 
 #include "kernels/block/forward_work.cuh"
+#include "kernels/block/merge_splits.cuh"
 #include "kernels/block/online_softmax.cuh"
 #include "kernels/pipeline/tile_copy.cuh"
 #include "kernels/ptx/shared_address.cuh"
@@ -29,17 +34,23 @@ namespace fovea {
 template <AttentionConfig config>
 struct ForwardSm80 {
   static constexpr int kThreads = config.warps * 32;
-  static constexpr int kRowTiles = config.block_q / config.warps / 16;
+  static constexpr int kKeyWarps = max_of(config.key_warps, 1);
+  static constexpr bool kSharesRows = kKeyWarps > 1;
+  static constexpr int kRowTiles = config.block_q * kKeyWarps / config.warps / 16;
   static constexpr int kStepTiles = config.step_k / 8;
   static constexpr int kValueTiles = config.head_dim_v / 8;
   static constexpr int kDepth = config.head_dim_qk / 16;
   static constexpr int kKept = min_of(config.q_kept, kDepth);
   static constexpr int kQueryBytes = config.block_q * config.head_dim_qk * 2;
   static constexpr int kKeyBytes = config.block_k * config.head_dim_qk * 2;
+  static constexpr int kStepKeyBytes = config.step_k * config.head_dim_qk * 2;
+  static constexpr int kStepValueBytes = config.step_k * config.head_dim_v * 2;
   static constexpr int kSlotBytes = kKeyBytes + config.block_k * config.head_dim_v * 2;
-  static_assert(config.block_q % (16 * config.warps) == 0, "every warp owns whole 16-row tiles");
+  static_assert(kRowTiles > 0 && config.block_q * kKeyWarps == 16 * kRowTiles * config.warps,
+                "every warp owns whole 16-row tiles");
   static_assert(config.block_k % config.step_k == 0 && config.step_k % 16 == 0, "steps are whole 16-key products");
   static_assert(config.stages > 1 || config.block_k == config.step_k, "a single buffer is consumed in one step");
+  static_assert(config.stages > 1 || kKeyWarps == 1, "which warps cannot take in turn");
 
   using QueryPattern = FragmentPattern<config.head_dim_qk, BlockOrder::kRowsFirst>;
   using KeyPattern = FragmentPattern<config.head_dim_qk, BlockOrder::kColumnsFirst>;
@@ -72,7 +83,9 @@ struct ForwardSm80 {
 
   // ---- where things are
 
-  __device__ int first_row() const { return warp * (16 * kRowTiles); }
+  __device__ int first_row() const { return warp / kKeyWarps * (16 * kRowTiles); }
+  /// Number among the warps that share these rows: of the first step of a block that the warp takes.
+  __device__ int key_warp() const { return warp % kKeyWarps; }
   /// Row of the tile that this lane holds as row r (0, 1) of row tile m.
   __device__ int row(int m, int r) const { return first_row() + 16 * m + 8 * r + lane / 4; }
   __device__ unsigned key_slot(int block) const { return shared + kQueryBytes + block % config.stages * kSlotBytes; }
@@ -236,6 +249,7 @@ struct ForwardSm80 {
     if (!__syncthreads_or(found)) return;
 #pragma unroll 1
     for (int key = 0; key < config.block_k; ++key) {
+      if (key / config.step_k % kKeyWarps != key_warp()) continue;
 #pragma unroll
       for (int n = 0; n < kValueTiles; ++n) {
         const unsigned short* pair = v + Layout::offset_bytes(key, n) / 2 + 2 * (lane % 4);
@@ -318,17 +332,20 @@ struct ForwardSm80 {
         int key_first = work.keys.begin + block * config.block_k;
         unsigned k = key_slot(block), v = value_slot(block);
         if (clean) admit_non_finite(o, v, key_first);
+        key_first += key_warp() * config.step_k;
+        k += key_warp() * kStepKeyBytes;
+        v += key_warp() * kStepValueBytes;
 #pragma unroll 1
-        for (int step = 0; step < config.block_k / config.step_k; ++step) {
+        for (int step = key_warp(); step < config.block_k / config.step_k; step += kKeyWarps) {
           if (seen.some.meets(key_first, key_first + config.step_k)) {
             Scores s = {};
             multiply_keys(s, kept, patterns, k);
             admit(s, o, softmax, seen, key_first);
             multiply_values(o, s, softmax, patterns.value, v);
           }
-          key_first += config.step_k;
-          k += config.step_k * config.head_dim_qk * 2;
-          v += config.step_k * config.head_dim_v * 2;
+          key_first += kKeyWarps * config.step_k;
+          k += kKeyWarps * kStepKeyBytes;
+          v += kKeyWarps * kStepValueBytes;
         }
       }
       if (block + kAhead < blocks) {
@@ -396,6 +413,11 @@ struct ForwardSm80 {
     return probe[0] + probe[1] + probe[2] + probe[3] == 0.0f;
   }
 
+  /// Where a warp leaves its o for others that have its rows.
+  __device__ SharedPart<config> part(int key_warp) const {
+    return {shared + key_warp * static_cast<unsigned>(SharedPart<config>::kBytes)};
+  }
+
   /// Divides o by the row sums and writes the lse.
   __device__ void normalize(Output& o, const OnlineSoftmax<kRowTiles>& softmax) const {
 #pragma unroll
@@ -411,9 +433,13 @@ struct ForwardSm80 {
           o[m][n][2 * r] = empty ? 0.0f : o[m][n][2 * r] * factor;
           o[m][n][2 * r + 1] = empty ? 0.0f : o[m][n][2 * r + 1] * factor;
         }
-        if ((config.has_lse || config.is_split) && lane % 4 == 0) {
+        if ((config.has_lse || config.is_split || kSharesRows) && lane % 4 == 0) {
           const float lse = empty ? -__int_as_float(0x7f800000) : kLn2 * softmax.max_log2[m][r] + logf(sum);
-          work.template store_lse<config>(args, at, lse);
+          if constexpr (kSharesRows) {
+            part(key_warp()).data(at)[SharedPart<config>::kLse] = lse;
+          } else {
+            work.template store_lse<config>(args, at, lse);
+          }
         }
       }
     }
@@ -473,6 +499,20 @@ struct ForwardSm80 {
     }
   }
 
+  __device__ void merge_parts(const Output& o) const {
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        auto* to = reinterpret_cast<float2*>(part(key_warp()).data(row(m, r)));
+#pragma unroll
+        for (int n = 0; n < kValueTiles; ++n) to[4 * n + lane % 4] = make_float2(o[m][n][2 * r], o[m][n][2 * r + 1]);
+      }
+    }
+    __syncthreads();
+    MergeParts<config>{args, work, part(0)}.run(threadIdx.x, kThreads);
+  }
+
   __device__ void run() {
     Output o;
     OnlineSoftmax<kRowTiles> softmax;
@@ -489,7 +529,9 @@ struct ForwardSm80 {
       if (!__syncthreads_or(!all_finite(o))) break;
     }
     normalize(o, softmax);
-    if constexpr (config.is_split) {
+    if constexpr (kSharesRows) {
+      merge_parts(o);
+    } else if constexpr (config.is_split) {
       store_partial(o);
     } else {
       store_output(o);

@@ -373,7 +373,7 @@ struct UseSm90 {
     if ((config.has_lse || config.is_split) && threadIdx.x % 4 == 0) {
       const float lse = empty ? -__int_as_float(0x7f800000) : kLn2 * (softmax.max_log2[0][r] + lg2_approx(sum));
       if constexpr (config.merges_in_cluster) {
-        shared.part().data(row(r))[ClusterPart<config>::kLse] = lse;
+        shared.part().data(row(r))[SharedPart<config>::kLse] = lse;
       } else {
         work.template store_lse<config>(args, row(r), lse);
       }
@@ -459,7 +459,7 @@ struct UseSm90 {
       for (int i = threadIdx.x % 32; i < args.head_dim_v; i += 32) {
         to[i] = args.split.partial_o[from * args.head_dim_v + i];
       }
-      if (threadIdx.x % 32 == 0) to[ClusterPart<config>::kLse] = args.split.partial_lse[from];
+      if (threadIdx.x % 32 == 0) to[SharedPart<config>::kLse] = args.split.partial_lse[from];
     }
   }
   __device__ unsigned packed_pair(int n, int r) const { return pack<config.dtype>(o[0][n][2 * r], o[0][n][2 * r + 1]); }
@@ -523,8 +523,8 @@ __device__ inline void forward_sm90(const AttentionArgs& args, const ForwardSm90
       barrier_cluster();
       constexpr int kThreads = 32 * (config.warps - 4);
       const int rank = static_cast<int>(cluster_ctarank());
-      MergeCluster<config>{args, shared.merged(), shared.part()}.run(rank * kThreads + threadIdx.x - 128,
-                                                                     args.split.num_splits * kThreads);
+      MergeParts<config>{args, shared.merged(), shared.part()}.run(rank * kThreads + threadIdx.x - 128,
+                                                                   args.split.num_splits * kThreads);
       __syncwarp();
       barrier_cluster_relaxed();  // until all have read what they need
     }

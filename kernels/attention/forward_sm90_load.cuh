@@ -62,9 +62,8 @@ struct SharedSm90 {
   }
 
   /// In the place of keys and values, when they have all been used.
-  __device__ ClusterPart<config> part() const {
-    static_assert(!config.merges_in_cluster ||
-                  ClusterPart<config>::kBytes <= config.stages * (kKeyBytes + kValueBytes));
+  __device__ SharedPart<config> part() const {
+    static_assert(!config.merges_in_cluster || SharedPart<config>::kBytes <= config.stages * (kKeyBytes + kValueBytes));
     return {key(0)};
   }
   /// The only tile of a block that merges in its cluster; its places in the ring are used for it and for the end.
@@ -194,7 +193,7 @@ struct LoadSm90 {
     for (int row = 0; row < work.rows; ++row) {
       const float lse = -__int_as_float(0x7f800000);
       if constexpr (config.merges_in_cluster) {
-        if (threadIdx.x % 32 == 0) shared.part().data(row)[ClusterPart<config>::kLse] = lse;
+        if (threadIdx.x % 32 == 0) shared.part().data(row)[SharedPart<config>::kLse] = lse;
       } else {
         if (threadIdx.x % 32 == 0) work.template store_lse<config>(args, row, lse);
       }

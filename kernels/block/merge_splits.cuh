@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The exact end of a split whose parts are the blocks of one cluster: o = sum over splits of exp(lse_s - lse) o_s, with
-// lse the logarithm of the sum of exp(lse_s), in the order of the splits. Parts stay in shared memory, in the place of
-// keys and values, where the others read them: through global memory, releasing and acquiring them costs a microsecond.
+// The exact end of a split whose parts lie in shared memory, those of a block's warps that share rows, of a cluster's
+// blocks, or both: o = sum over parts of exp(lse_s - lse) o_s, with lse the logarithm of the sum of exp(lse_s), in the
+// order of the parts. They lie in the place of keys and values. Blocks read each other's there: through global memory,
+// releasing and acquiring them costs a microsecond.
 #pragma once
 
 #include "contract/attention_args.h"
@@ -13,11 +14,11 @@
 
 namespace fovea {
 
-/// The part of a block: per row o, normalised within the split, and behind it the lse.
+/// A part: per row o, normalised within the part, and behind it the lse.
 template <AttentionConfig config>
-struct ClusterPart {
-  static constexpr int kLse = config.head_dim_v;              // column
-  static constexpr int kStride = 4 * config.head_dim_v + 32;  // bytes: eight rows lie in different banks
+struct SharedPart {
+  static constexpr int kLse = config.head_dim_v;  // column
+  static constexpr int kStride = part_row_bytes(config);
   static constexpr int kBytes = config.block_q * kStride;
   unsigned shared;
 
@@ -26,11 +27,13 @@ struct ClusterPart {
 };
 
 template <AttentionConfig config>
-struct MergeCluster {
-  static constexpr int kSplits = kMaxClusterSplits;
+struct MergeParts {
+  static constexpr int kOfBlock = parts_of_block(config);
+  static constexpr int kBlocks = config.merges_in_cluster ? kMaxClusterSplits : 1;
+  static constexpr int kParts = kOfBlock * kBlocks;
   const AttentionArgs& args;
   const ForwardWork<config.packs_heads>& work;
-  const ClusterPart<config> part;  // of this block; the others have theirs in the same place
+  const SharedPart<config> part;  // the first of this block; the others have theirs in the same place
 
   /// By `threads` threads of all blocks, of which this is number `thread`; each does four columns of a row at a time.
   __device__ void run(int thread, int threads) const {
@@ -42,25 +45,33 @@ struct MergeCluster {
     }
   }
 
+  __device__ static float4 load(unsigned from, int block) {
+    if constexpr (config.merges_in_cluster) return ld_shared_cluster_v4(mapa(from, block));
+    return *static_cast<const float4*>(__cvta_shared_to_generic(from));
+  }
+  __device__ bool exists(int block) const { return !config.merges_in_cluster || block < args.split.num_splits; }
+
   __device__ void merge(int row, int column) const {
-    float lse[kSplits], largest = -3.0e38f;  // finite, so that -inf - largest stays -inf
-    float4 o_of[kSplits];
+    float lse[kParts], largest = -3.0e38f;  // finite, so that -inf - largest stays -inf
+    float4 o_of[kParts];
 #pragma unroll
-    for (int s = 0; s < kSplits; ++s) {
+    for (int s = 0; s < kParts; ++s) {
       lse[s] = -__int_as_float(0x7f800000);
       o_of[s] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-      if (s < args.split.num_splits) {
-        const unsigned from = mapa(part.row(row), s);
-        lse[s] = ld_shared_cluster_v4(from + 4 * part.kLse).x;
-        o_of[s] = ld_shared_cluster_v4(from + 4 * column);
+      if (exists(s / kOfBlock)) {
+        const unsigned from = part.row(row) + s % kOfBlock * part.kBytes;
+        lse[s] = load(from + 4 * part.kLse, s / kOfBlock).x;
+        o_of[s] = load(from + 4 * column, s / kOfBlock);
       }
     }
 #pragma unroll
-    for (int s = 0; s < kSplits; ++s) largest = fmaxf(largest, lse[s]);
+    for (int s = 0; s < kParts; ++s) largest = fmaxf(largest, lse[s]);
     float total = 0.0f, o[4] = {};
 #pragma unroll
-    for (int s = 0; s < kSplits; ++s) {
-      const float weight = ex2_approx((lse[s] - largest) * kLog2E);
+    for (int s = 0; s < kParts; ++s) {
+      float weight = ex2_approx((lse[s] - largest) * kLog2E);
+      // Never 0 where keys were seen: an infinite o stays infinite, and 2^-126 of a finite one is nothing.
+      if (weight == 0.0f && lse[s] != -__int_as_float(0x7f800000)) weight = 0x1p-126f;
       total += weight;
       o[0] = fmaf(weight, o_of[s].x, o[0]);
       o[1] = fmaf(weight, o_of[s].y, o[1]);
@@ -68,12 +79,26 @@ struct MergeCluster {
       o[3] = fmaf(weight, o_of[s].w, o[3]);
     }
     const float factor = total == 0.0f ? 0.0f : 1.0f / total;
-    auto* to = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row) + column;
-    *reinterpret_cast<uint2*>(to) =
-        uint2{pack<config.dtype>(o[0] * factor, o[1] * factor), pack<config.dtype>(o[2] * factor, o[3] * factor)};
-    if (config.has_lse && column == 0) {
-      args.output.lse[work.lse_offset(args.output, row)] =
-          total == 0.0f ? -__int_as_float(0x7f800000) : largest + logf(total);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) o[i] *= factor;
+    store(row, column, o, total == 0.0f ? -__int_as_float(0x7f800000) : largest + logf(total));
+  }
+
+  /// To o; of a split that others merge, to its partial results.
+  __device__ void store(int row, int column, const float (&o)[4], float lse) const {
+    constexpr bool kIsPartial = config.is_split && !config.merges_in_cluster;
+    if constexpr (kIsPartial) {
+      float* to = args.split.partial_o + work.partial_row(args, row) * args.head_dim_v + column;
+      *reinterpret_cast<float4*>(to) = make_float4(o[0], o[1], o[2], o[3]);
+    } else {
+      auto* to = static_cast<unsigned short*>(args.output.o) + work.output_offset(args.output, row) + column;
+      *reinterpret_cast<uint2*>(to) = uint2{pack<config.dtype>(o[0], o[1]), pack<config.dtype>(o[2], o[3])};
+    }
+    if (column > 0) return;
+    if constexpr (kIsPartial) {
+      args.split.partial_lse[work.partial_row(args, row)] = lse;
+    } else if constexpr (config.has_lse) {
+      args.output.lse[work.lse_offset(args.output, row)] = lse;
     }
   }
 };

@@ -19,7 +19,7 @@ constexpr GpuForward kKernel = {"attention_forward_sm80", "kernels/attention/for
                                 forward_sm80_shared_bytes};
 
 struct Tile {
-  int block_q, block_k, step_k, stages, warps, q_kept, blocks_per_sm;
+  int block_q, block_k, step_k, stages, warps, q_kept, blocks_per_sm, key_warps = 1;
 };
 
 /// Best first; measured on an H200 (docs/kernels/attention_forward_sm80.md), elsewhere chosen by shared memory and
@@ -61,6 +61,14 @@ std::vector<Tile> short_tiles(int head_dim) {
   return {{64, 32, 32, 2, 4, 0, 1}, {32, 16, 16, 1, 2, 0, 1}};
 }
 
+/// Up to 16 rows per kv head, which all warps share, up to d = 128. One block per SM and much in flight where there are
+/// not more tiles than SMs: least to merge, and nothing at all without splits. Else two blocks.
+std::vector<Tile> one_row_tiles(std::int64_t tiles, int num_sms) {
+  const Tile deep = {16, 128, 16, 3, 8, 8, 1, 8}, two = {16, 64, 16, 2, 4, 8, 2, 4};
+  if (tiles <= num_sms) return {deep, two};
+  return {two, deep};
+}
+
 Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
   if (Support common = supports_gpu_forward(problem, device); !common) return common;
   if (problem.dtype != DType::kF16 && problem.dtype != DType::kBF16) {
@@ -73,16 +81,26 @@ Support supports(const AttentionProblem& problem, const DeviceInfo& device) {
   return Support::yes();
 }
 
+/// Parts of o in shared memory are merged and stored four columns at a time.
+bool can_merge_parts(const AttentionProblem& problem) {
+  return problem.head_dim_v > 0 && problem.head_dim_v <= kMaxValueSlice && problem.head_dim_v % 4 == 0 &&
+         problem.alignment_bytes >= 8;
+}
+
 std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const DeviceInfo& device) {
   AttentionConfig config = gpu_config(problem);
   config.head_dim_qk = static_cast<int>(round_up(problem.head_dim_qk, 16));
   config.head_dim_v = std::clamp(static_cast<int>(round_up(problem.head_dim_v, 16)), 16, kMaxValueSlice);
   const int head_dim = std::max(config.head_dim_qk, config.head_dim_v);
   const int heads_per_kv = problem.num_heads_kv > 0 ? problem.num_heads_q / problem.num_heads_kv : 1;
-  const bool is_short = static_cast<std::int64_t>(problem.seqlen_q) * heads_per_kv <= kShortRows;
+  const std::int64_t rows_per_kv = static_cast<std::int64_t>(problem.seqlen_q) * heads_per_kv;
+  const bool is_short = rows_per_kv <= kShortRows && device.has_cp_async;
+  const bool is_one_row_tile = is_short && rows_per_kv <= 16 && head_dim <= 128 && can_merge_parts(problem);
+  const std::int64_t kv_heads = static_cast<std::int64_t>(problem.batch) * problem.num_heads_kv;
   std::vector<AttentionConfig> found;
-  for (const Tile& tile :
-       is_short&& device.has_cp_async ? short_tiles(head_dim) : long_tiles(head_dim, problem.mask.kind, device)) {
+  for (const Tile& tile : is_one_row_tile ? one_row_tiles(kv_heads, device.num_sms)
+                          : is_short      ? short_tiles(head_dim)
+                                          : long_tiles(head_dim, problem.mask.kind, device)) {
     config.block_q = tile.block_q;
     config.block_k = tile.block_k;
     config.step_k = tile.step_k;
@@ -90,6 +108,7 @@ std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const D
     config.warps = tile.warps;
     config.q_kept = std::min(tile.q_kept, config.head_dim_qk / 16);
     config.blocks_per_sm = tile.blocks_per_sm;
+    config.key_warps = tile.key_warps;
     config.packs_heads = wants_packed_heads(problem, tile.block_q);
     config.is_split = wants_split(problem, device, config);
     if (forward_sm80_shared_bytes(config) > device.shared_per_block_bytes) continue;
@@ -101,11 +120,13 @@ std::vector<AttentionConfig> candidates(const AttentionProblem& problem, const D
 
 /// A caller's tile may be anything; the kernel takes whole 16-row tiles per warp and whole steps.
 AttentionConfig checked(AttentionConfig config) {
+  if (config.key_warps > 1 && (config.block_q != 16 || config.stages == 1)) config.key_warps = 1;
+  if (config.key_warps > 1) config.key_warps = config.warps;
   check(config.warps >= 1 && config.warps <= 16, ErrorCode::kInvalidArgument, "tile.warps",
         "tile.warps is {}, must be 1 to 16", config.warps);
-  check(config.block_q >= 16 * config.warps && config.block_q % (16 * config.warps) == 0, ErrorCode::kInvalidArgument,
-        "tile.block_q", "tile.block_q is {}, must be a multiple of 16 per warp ({})", config.block_q,
-        16 * config.warps);
+  const int rows = 16 * config.warps / std::max(config.key_warps, 1);
+  check(config.block_q >= rows && config.block_q % rows == 0, ErrorCode::kInvalidArgument, "tile.block_q",
+        "tile.block_q is {}, must be a multiple of 16 per warp ({})", config.block_q, rows);
   check(config.block_k >= 16 && config.block_k % 16 == 0, ErrorCode::kInvalidArgument, "tile.block_k",
         "tile.block_k is {}, must be a multiple of 16", config.block_k);
   check(config.stages >= 1 && config.stages <= 8, ErrorCode::kInvalidArgument, "tile.stages",

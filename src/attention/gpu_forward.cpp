@@ -32,7 +32,8 @@ int count_splits(const AttentionProblem& problem, const AttentionConfig& config,
   const std::int64_t blocks = count_blocks(problem, config);
   const int keys_per_split = problem.seqlen_q * group_of(problem, config) <= 64 ? 1024 : 512;
   if (blocks == 0) return 1;
-  const std::int64_t wanted = 2 * static_cast<std::int64_t>(num_sms) / blocks;
+  const int per_sm = config.key_warps > 1 ? config.blocks_per_sm : 2;
+  const std::int64_t wanted = static_cast<std::int64_t>(num_sms) * per_sm / blocks;
   const std::int64_t possible = std::min(problem.seqlen_k / keys_per_split, kMaxSplits);
   return static_cast<int>(std::max<std::int64_t>(1, std::min(wanted, possible)));
 }
@@ -107,6 +108,7 @@ std::string source_of(const AttentionConfig& c) {
   number("copy_bytes", c.copy_bytes);
   number("q_kept", c.q_kept);
   flag("packs_heads", c.packs_heads);
+  number("key_warps", c.key_warps);
   number("q_stages", c.q_stages);
   flag("takes_turns", c.takes_turns);
   flag("copies_o", c.copies_o);
