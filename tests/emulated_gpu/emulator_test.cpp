@@ -22,6 +22,7 @@ struct Attempt {
   std::string body;  // of kernel(float* out, const float* in); in[i] is i, out is NaN before
   int threads = 32, blocks = 1, cluster = 1, shared_bytes = 0, min_blocks = 1;
   const char* copies = "late";
+  const char* garbage = "nan";
   const char* gpu = "sm_90";
 };
 
@@ -79,6 +80,7 @@ Outcome run(const Attempt& attempt) {
     dup2(text[1], STDERR_FILENO);
     setenv("FOVEA_EMULATED_GPU", attempt.gpu, 1);
     setenv("FOVEA_EMULATED_GPU_COPIES", attempt.copies, 1);
+    setenv("FOVEA_EMULATED_GPU_GARBAGE", attempt.garbage, 1);
     try {
       run_here(attempt, numbers[1]);
     } catch (const std::exception& error) {
@@ -280,6 +282,44 @@ TEST(EmulatedWgmma, writes_its_registers_when_it_is_waited_for) {
   expect_error(tried, "without a wgmma.fence");
   tried.body = product("wgmma_fence(); ", "wgmma_commit_group();");
   expect_error(tried, "products in flight");
+}
+
+TEST(EmulatedWgmma, garbage_may_be_finite) {
+  Attempt tried = {
+      .header = "kernels/matmul/matmul_sm90.cuh",
+      .body = product("wgmma_fence(); ", "wgmma_commit_group(); wgmma_wait_group<1>();") + " wgmma_wait_group<0>();",
+      .threads = 128};
+  tried.garbage = "large";
+  const Outcome outcome = run(tried);
+  EXPECT_EQ(outcome.text, "");
+  ASSERT_EQ(outcome.out.size(), static_cast<std::size_t>(kNumbers));
+  EXPECT_TRUE(std::isfinite(outcome.out[7]) && outcome.out[7] < -1e30f) << outcome.out[7];
+  tried.body = product("wgmma_fence(); ", "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d);");
+  expect_count_up(tried, 128);
+}
+
+/// Row by row, one query and one key, whose v is one number in every column; o is that number.
+std::string row_by_row(const char* v) {
+  return std::string(
+             "__shared__ unsigned short q[64]; __shared__ unsigned short v[64]; __shared__ unsigned short o[64]; for "
+             "(int i = threadIdx.x; i < 64; i += 32) { q[i] = "
+             "0; v[i] = ") +
+         v +
+         "; } __syncthreads(); constexpr AttentionConfig c = {.dtype = DType::kBF16, .head_dim_qk = 64, .head_dim_v = "
+         "64, .block_q = 64, .block_k = 16}; AttentionArgs args; args.query.q = q; args.kv.k = q; args.kv.v = v; "
+         "args.kv.seqlen = args.query.seqlen = args.batch = args.num_heads_q = args.num_heads_kv = 1; "
+         "args.head_dim_qk = args.head_dim_v = 64; args.output.o = o; ForwardWork<false> work = {}; work.sequence = "
+         "{0, 0, 1, 1, 1}; work.mask.seqlen_k = 1; work.keys = {0, 1}; work.group = 1; work.rows = 1; "
+         "RowByRow<c>{args, work}.store(0); __syncthreads(); out[threadIdx.x] = to_float<DType::kBF16>(o[threadIdx.x]) "
+         "- "
+         "1.0f + threadIdx.x;";
+}
+
+TEST(EmulatedRowByRow, is_a_mistake_where_all_numbers_are_finite) {
+  Attempt tried = {.header = "kernels/block/row_by_row.cuh", .body = row_by_row("0x3f80")};
+  expect_error(tried, "though all of q, k and v are finite");
+  tried.body = row_by_row("i == 40 ? 0x7f80 : 0x3f80");
+  expect_count_up(tried, 8);
 }
 
 TEST(EmulatedWgmma, reads_shared_memory_until_it_is_waited_for) {

@@ -199,6 +199,12 @@ bool read_environment(State& s) {
   s.options.asynchrony = when == "late"    ? Asynchrony::kLate
                          : when == "early" ? Asynchrony::kEarly
                                            : Asynchrony::kRandom;
+  const std::string garbage = variable("FOVEA_EMULATED_GPU_GARBAGE", "nan");
+  if (garbage != "nan" && garbage != "large") {
+    std::fprintf(stderr, "emulated GPU: FOVEA_EMULATED_GPU_GARBAGE is '%s', must be nan or large\n", garbage.c_str());
+    return false;
+  }
+  s.options.garbage = garbage == "nan" ? kNaNByte : kLargeByte;
   s.options.seed = static_cast<unsigned>(std::atoi(variable("FOVEA_EMULATED_GPU_SEED", "0")));
   return true;
 }

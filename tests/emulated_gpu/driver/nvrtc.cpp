@@ -108,10 +108,13 @@ std::string read_file(const fs::path& path) {
 
 void write_texts(const Program& program, const Entry& entry, const fs::path& folder) {
   int number = 0;
-  for (const auto& [name, text] : program.headers) write_file(folder / name, rewrite_shared(text, number));
+  for (const auto& [name, text] : program.headers) {
+    const bool is_watched = name == "kernels/block/row_by_row.cuh";
+    write_file(folder / (is_watched ? "kernels/block/row_by_row_itself.cuh" : name), rewrite_shared(text, number));
+  }
   for (const jit::EmbeddedText& text : jit::embedded_texts()) {
     const std::string name(text.name);
-    if (name.starts_with("ptx/")) {
+    if (name.starts_with("ptx/") || name.starts_with("block/")) {
       write_file(folder / "kernels" / name, text.content);
     } else {
       write_file(folder / "emulated" / name, text.content);

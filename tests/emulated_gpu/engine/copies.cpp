@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies beside the arithmetic: cp.async, and boxes of tensors by the copy engine.
 // docs.nvidia.com/cuda/parallel-thread-execution, "cp.async", "cp.async.bulk.tensor", "tensor-swizzling-modes".
-// Until a copy has landed its place in shared memory holds NaN.
+// Until a copy has landed its place in shared memory holds garbage.
 #include <cstring>
 
 #include "tests/emulated_gpu/engine/launch.h"
@@ -26,7 +26,8 @@ void copy_async(unsigned shared, const void* global, int bytes, int source_bytes
   }
   if (source_bytes < 0 || source_bytes > bytes) fail("cp.async that reads " + std::to_string(source_bytes) + " bytes");
   const AsyncCopy copy = {shared, global, bytes, source_bytes};
-  std::memset(shared_at(*fiber.in, shared, static_cast<unsigned>(bytes)), kNaNByte, static_cast<std::size_t>(bytes));
+  std::memset(shared_at(*fiber.in, shared, static_cast<unsigned>(bytes)), launch->options.garbage,
+              static_cast<std::size_t>(bytes));
   const bool now = launch->options.asynchrony == Asynchrony::kEarly ||
                    (launch->options.asynchrony == Asynchrony::kRandom && launch->random() % 2 == 0);
   if (now) {
@@ -147,7 +148,8 @@ void tensor_load(const TensorCopy& given) {
     const bool comes_here = copy.blocks == 0 ? load.from == &block : (copy.blocks >> block.rank & 1) != 0;
     if (!comes_here) continue;
     check_room(block, load.map, copy);
-    std::memset(block.fibers.front().shared + copy.shared, kNaNByte, static_cast<std::size_t>(box_bytes(load.map)));
+    std::memset(block.fibers.front().shared + copy.shared, launch->options.garbage,
+                static_cast<std::size_t>(box_bytes(load.map)));
   }
   if (launch->options.asynchrony == Asynchrony::kEarly) {
     land(load);

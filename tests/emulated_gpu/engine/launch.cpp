@@ -167,7 +167,7 @@ void start_block(Block& block, unsigned number, unsigned rank) {
               static_cast<std::size_t>(rank) * static_cast<std::size_t>(threads) + static_cast<std::size_t>(i));
   }
   const Fiber& first = block.fibers.front();
-  std::memset(first.shared, kNaNByte, first.shared_end);
+  std::memset(first.shared, launch->options.garbage, first.shared_end);
 }
 
 void run_clusters() {

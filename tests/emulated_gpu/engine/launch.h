@@ -20,9 +20,15 @@ namespace fovea::emulated {
 
 enum class Asynchrony { kLate, kEarly, kRandom };
 
+/// What memory that nobody has written consists of, no mbarrier either way. A kernel that does a tile again when its
+/// result is not finite hides what a NaN would show.
+inline constexpr int kNaNByte = 0xff;    // in every floating-point type a NaN
+inline constexpr int kLargeByte = 0xf7;  // in every floating-point type a large number
+
 struct EngineOptions {
   Asynchrony asynchrony = Asynchrony::kLate;
   unsigned seed = 0;  // 0: threads run in their order
+  int garbage = kNaNByte;
 };
 
 struct LaunchShape {
@@ -43,7 +49,6 @@ inline constexpr int kWarp = 32;
 inline constexpr int kWarpgroup = 128;
 inline constexpr int kMaxThreads = 1024;
 inline constexpr int kNamedBarriers = 16;
-inline constexpr int kNaNByte = 0xff;  // in every floating-point type a NaN, and no mbarrier
 
 struct Block;
 struct Warp;

@@ -61,9 +61,10 @@ void add_bytes(Mbarrier& b, unsigned barrier, int bytes) {
 void init(unsigned barrier, int arrivals) {
   Block& own = *self().in;
   if (arrivals < 1 || arrivals > kMostArrivals) fail("mbarrier.init with " + std::to_string(arrivals) + " arrivals");
-  std::uint64_t bits;
+  std::uint64_t bits, nothing;
   std::memcpy(&bits, place_of(own, barrier), 8);
-  if (bits != ~std::uint64_t{0}) fail("mbarrier.init at " + hex(barrier) + ", where something is already");
+  std::memset(&nothing, launch->options.garbage, 8);
+  if (bits != nothing) fail("mbarrier.init at " + hex(barrier) + ", where something is already");
   write(own, barrier, {0, arrivals, arrivals, 0});
 }
 

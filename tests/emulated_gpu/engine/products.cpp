@@ -178,7 +178,7 @@ bool is_garbage(const float* d, int count) {
   for (int i = 0; i < count; ++i) {
     std::uint32_t bits;
     std::memcpy(&bits, d + i, 4);
-    if (bits != 0xffffffffu) return false;
+    if (bits != 0x01010101u * static_cast<unsigned>(launch->options.garbage)) return false;
   }
   return true;
 }
@@ -224,7 +224,7 @@ void issue(const WgmmaWords& words) {
   }
   if (!mine) {
     mine = &fiber.accumulators.emplace_back(Accumulator{words.d, words.n, 0, {words.d, words.d + words.n / 2}});
-    std::memset(words.d, kNaNByte, static_cast<std::size_t>(words.n) / 2 * sizeof(float));
+    std::memset(words.d, launch->options.garbage, static_cast<std::size_t>(words.n) / 2 * sizeof(float));
   }
   if (mine->n != words.n) fail("wgmma: products of different sizes on the same registers");
   ++mine->products;
