@@ -108,39 +108,25 @@ namespace fovea {
     }                                                                                          \
   }
 
-// Operands of e4m3 lie with k contiguous: no majors.
-#define FOVEA_WGMMA_E4M3_ASM(n, numbers, a, b, p, accumulate, ...)                                     \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %" #p ", 0;\n wgmma.mma_async.sync.aligned.m64n" #n \
-               "k32.f32.e4m3.e4m3 {" numbers "}, %" #a ", %" #b ", p, 1, 1;\n}"                        \
-               : __VA_ARGS__                                                                           \
-               : "l"(a_descriptor), "l"(b_descriptor), "n"(accumulate)                                 \
+// Operands of 8 and 32 bits lie with k contiguous: no majors.
+#define FOVEA_WGMMA_K_MAJOR_ASM(n, step, numbers, a, b, p, accumulate, ...)                                 \
+  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %" #p ", 0;\n wgmma.mma_async.sync.aligned.m64n" #n step \
+               " {" numbers "}, %" #a ", %" #b ", p, 1, 1;\n}"                                              \
+               : __VA_ARGS__                                                                                \
+               : "l"(a_descriptor), "l"(b_descriptor), "n"(accumulate)                                      \
                : "memory")
-#define FOVEA_WGMMA_E4M3(n, numbers, operands, a, b, p)                                             \
-  __device__ inline void wgmma_m64k32_e4m3(float(&d)[n / 2], unsigned long long a_descriptor,       \
-                                           unsigned long long b_descriptor) {                       \
-    FOVEA_WGMMA_E4M3_ASM(n, numbers, a, b, p, 1, operands("+f"));                                   \
-  }                                                                                                 \
-  __device__ inline void wgmma_m64k32_e4m3_first(float(&d)[n / 2], unsigned long long a_descriptor, \
-                                                 unsigned long long b_descriptor) {                 \
-    FOVEA_WGMMA_E4M3_ASM(n, numbers, a, b, p, 0, operands("=f"));                                   \
+#define FOVEA_WGMMA_K_MAJOR(word, step, n, numbers, operands, a, b, p)                                              \
+  __device__ inline void word(float(&d)[n / 2], unsigned long long a_descriptor, unsigned long long b_descriptor) { \
+    FOVEA_WGMMA_K_MAJOR_ASM(n, step, numbers, a, b, p, 1, operands("+f"));                                          \
+  }                                                                                                                 \
+  __device__ inline void word##_first(float(&d)[n / 2], unsigned long long a_descriptor,                            \
+                                      unsigned long long b_descriptor) {                                            \
+    FOVEA_WGMMA_K_MAJOR_ASM(n, step, numbers, a, b, p, 0, operands("=f"));                                          \
   }
-
-// The same of elements of 32 bits, whose last 13 bits are not looked at.
-#define FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, accumulate, ...)                                     \
-  asm volatile("{\n .reg .pred p;\n setp.ne.b32 p, %" #p ", 0;\n wgmma.mma_async.sync.aligned.m64n" #n \
-               "k8.f32.tf32.tf32 {" numbers "}, %" #a ", %" #b ", p, 1, 1;\n}"                         \
-               : __VA_ARGS__                                                                           \
-               : "l"(a_descriptor), "l"(b_descriptor), "n"(accumulate)                                 \
-               : "memory")
-#define FOVEA_WGMMA_TF32(n, numbers, operands, a, b, p)                                            \
-  __device__ inline void wgmma_m64k8_tf32(float(&d)[n / 2], unsigned long long a_descriptor,       \
-                                          unsigned long long b_descriptor) {                       \
-    FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, 1, operands("+f"));                                  \
-  }                                                                                                \
-  __device__ inline void wgmma_m64k8_tf32_first(float(&d)[n / 2], unsigned long long a_descriptor, \
-                                                unsigned long long b_descriptor) {                 \
-    FOVEA_WGMMA_TF32_ASM(n, numbers, a, b, p, 0, operands("=f"));                                  \
-  }
+#define FOVEA_WGMMA_E4M3(n, numbers, operands, a, b, p, unused_1, unused_2) \
+  FOVEA_WGMMA_K_MAJOR(wgmma_m64k32_e4m3, "k32.f32.e4m3.e4m3", n, numbers, operands, a, b, p)
+#define FOVEA_WGMMA_TF32(n, numbers, operands, a, b, p, unused_1, unused_2) \
+  FOVEA_WGMMA_K_MAJOR(wgmma_m64k8_tf32, "k8.f32.tf32.tf32", n, numbers, operands, a, b, p)
 
 // d += a b with a in registers: a[0] is (16 w + g, t), a[1] (16 w + g + 8, t), a[2] and a[3] the same of k = t + 4.
 #define FOVEA_WGMMA_TF32_REGISTERS(n, numbers, operands, a0, a1, a2, a3, b)                                       \
@@ -153,80 +139,35 @@ namespace fovea {
                  : "memory");                                                                                     \
   }
 
+// Widths, and the numbers of the operands after d.
+// clang-format off
+#define FOVEA_EACH_WIDTH(f) \
+  f (8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6, 7, 8) \
+  f (16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10, 11, 12) \
+  f (32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18, 19, 20) \
+  f (48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26, 27, 28) \
+  f (64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34, 35, 36) \
+  f (80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42, 43, 44) \
+  f (96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50, 51, 52) \
+  f (112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58, 59, 60) \
+  f (128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66, 67, 68) \
+  f (144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74, 75, 76) \
+  f (160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82, 83, 84) \
+  f (176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90, 91, 92) \
+  f (192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98, 99, 100) \
+  f (208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106, 107, 108) \
+  f (224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114, 115, 116) \
+  f (240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122, 123, 124) \
+  f (256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130, 131, 132)
+// clang-format on
+
 /// d += a b; wgmma_m64k16_first is d = a b. n is twice the size of d. dtype of a and b: kBF16 or kF16.
-FOVEA_WGMMA(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6, 7, 8)
-FOVEA_WGMMA(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10, 11, 12)
-FOVEA_WGMMA(32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18, 19, 20)
-FOVEA_WGMMA(48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26, 27, 28)
-FOVEA_WGMMA(64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34, 35, 36)
-FOVEA_WGMMA(80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42, 43, 44)
-FOVEA_WGMMA(96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50, 51, 52)
-FOVEA_WGMMA(112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58, 59, 60)
-FOVEA_WGMMA(128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66, 67, 68)
-FOVEA_WGMMA(144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74, 75, 76)
-FOVEA_WGMMA(160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82, 83, 84)
-FOVEA_WGMMA(176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90, 91, 92)
-FOVEA_WGMMA(192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98, 99, 100)
-FOVEA_WGMMA(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106, 107, 108)
-FOVEA_WGMMA(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114, 115, 116)
-FOVEA_WGMMA(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122, 123, 124)
-FOVEA_WGMMA(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130, 131, 132)
-
+FOVEA_EACH_WIDTH(FOVEA_WGMMA)
 /// The same for 32 steps of k of e4m3, whose sums are rounded down to some 14 bits: add up few steps.
-FOVEA_WGMMA_E4M3(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6)
-FOVEA_WGMMA_E4M3(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10)
-FOVEA_WGMMA_E4M3(32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18)
-FOVEA_WGMMA_E4M3(48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26)
-FOVEA_WGMMA_E4M3(64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34)
-FOVEA_WGMMA_E4M3(80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42)
-FOVEA_WGMMA_E4M3(96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50)
-FOVEA_WGMMA_E4M3(112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58)
-FOVEA_WGMMA_E4M3(128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66)
-FOVEA_WGMMA_E4M3(144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74)
-FOVEA_WGMMA_E4M3(160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82)
-FOVEA_WGMMA_E4M3(176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90)
-FOVEA_WGMMA_E4M3(192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98)
-FOVEA_WGMMA_E4M3(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106)
-FOVEA_WGMMA_E4M3(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114)
-FOVEA_WGMMA_E4M3(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122)
-FOVEA_WGMMA_E4M3(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130)
-
-/// The same for 8 steps of k of fp32 as TF32.
-FOVEA_WGMMA_TF32(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6)
-FOVEA_WGMMA_TF32(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10)
-FOVEA_WGMMA_TF32(32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18)
-FOVEA_WGMMA_TF32(48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26)
-FOVEA_WGMMA_TF32(64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34)
-FOVEA_WGMMA_TF32(80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42)
-FOVEA_WGMMA_TF32(96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50)
-FOVEA_WGMMA_TF32(112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58)
-FOVEA_WGMMA_TF32(128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66)
-FOVEA_WGMMA_TF32(144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74)
-FOVEA_WGMMA_TF32(160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82)
-FOVEA_WGMMA_TF32(176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90)
-FOVEA_WGMMA_TF32(192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98)
-FOVEA_WGMMA_TF32(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106)
-FOVEA_WGMMA_TF32(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114)
-FOVEA_WGMMA_TF32(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122)
-FOVEA_WGMMA_TF32(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130)
-
+FOVEA_EACH_WIDTH(FOVEA_WGMMA_E4M3)
+/// The same for 8 steps of k of fp32 as TF32, whose last 13 bits are not looked at.
+FOVEA_EACH_WIDTH(FOVEA_WGMMA_TF32)
 /// The same, a in registers.
-FOVEA_WGMMA_TF32_REGISTERS(8, "%0, %1, %2, %3", FOVEA_OPERANDS_HALF, 4, 5, 6, 7, 8)
-FOVEA_WGMMA_TF32_REGISTERS(16, FOVEA_NUMBERS_1, FOVEA_OPERANDS_1, 8, 9, 10, 11, 12)
-FOVEA_WGMMA_TF32_REGISTERS(32, FOVEA_NUMBERS_2, FOVEA_OPERANDS_2, 16, 17, 18, 19, 20)
-FOVEA_WGMMA_TF32_REGISTERS(48, FOVEA_NUMBERS_3, FOVEA_OPERANDS_3, 24, 25, 26, 27, 28)
-FOVEA_WGMMA_TF32_REGISTERS(64, FOVEA_NUMBERS_4, FOVEA_OPERANDS_4, 32, 33, 34, 35, 36)
-FOVEA_WGMMA_TF32_REGISTERS(80, FOVEA_NUMBERS_5, FOVEA_OPERANDS_5, 40, 41, 42, 43, 44)
-FOVEA_WGMMA_TF32_REGISTERS(96, FOVEA_NUMBERS_6, FOVEA_OPERANDS_6, 48, 49, 50, 51, 52)
-FOVEA_WGMMA_TF32_REGISTERS(112, FOVEA_NUMBERS_7, FOVEA_OPERANDS_7, 56, 57, 58, 59, 60)
-FOVEA_WGMMA_TF32_REGISTERS(128, FOVEA_NUMBERS_8, FOVEA_OPERANDS_8, 64, 65, 66, 67, 68)
-FOVEA_WGMMA_TF32_REGISTERS(144, FOVEA_NUMBERS_9, FOVEA_OPERANDS_9, 72, 73, 74, 75, 76)
-FOVEA_WGMMA_TF32_REGISTERS(160, FOVEA_NUMBERS_10, FOVEA_OPERANDS_10, 80, 81, 82, 83, 84)
-FOVEA_WGMMA_TF32_REGISTERS(176, FOVEA_NUMBERS_11, FOVEA_OPERANDS_11, 88, 89, 90, 91, 92)
-FOVEA_WGMMA_TF32_REGISTERS(192, FOVEA_NUMBERS_12, FOVEA_OPERANDS_12, 96, 97, 98, 99, 100)
-FOVEA_WGMMA_TF32_REGISTERS(208, FOVEA_NUMBERS_13, FOVEA_OPERANDS_13, 104, 105, 106, 107, 108)
-FOVEA_WGMMA_TF32_REGISTERS(224, FOVEA_NUMBERS_14, FOVEA_OPERANDS_14, 112, 113, 114, 115, 116)
-FOVEA_WGMMA_TF32_REGISTERS(240, FOVEA_NUMBERS_15, FOVEA_OPERANDS_15, 120, 121, 122, 123, 124)
-FOVEA_WGMMA_TF32_REGISTERS(256, FOVEA_NUMBERS_16, FOVEA_OPERANDS_16, 128, 129, 130, 131, 132)
+FOVEA_EACH_WIDTH(FOVEA_WGMMA_TF32_REGISTERS)
 
 }  // namespace fovea

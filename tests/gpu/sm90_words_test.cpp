@@ -2,6 +2,9 @@
 // What only Hopper has: tensor maps and bulk copies, warpgroup products, programmatic launches.
 #include <gtest/gtest.h>
 
+#include <string>
+#include <vector>
+
 #include "base/math.h"
 #include "cuda/tensor_map.h"
 #include "tests/gpu/gpu.h"
@@ -124,85 +127,75 @@ TEST_F(Sm90Words, two_products) {
   }
 }
 
-/// a (64 x 128) and b (16 rows of 128) of e4m3, one swizzled row each; sums of small integers are exact.
-TEST_F(Sm90Words, warpgroup_products_of_e4m3) {
-  const auto place = [](int r, int c) { return r * 128 + ((c / 16) ^ (r % 8)) * 16 + c % 16; };
-  std::vector<std::uint8_t> in(64 * 128 + 16 * 128);
-  for (int r = 0; r < 64; ++r) {
-    for (int c = 0; c < 128; ++c) {
-      in[static_cast<std::size_t>(place(r, c))] = float_to_e4m3(element(r, c));
-      if (r < 16) in[static_cast<std::size_t>(8192 + place(r, c))] = float_to_e4m3(element(r, c + 3));
+/// element(row, column + shift) in `rows` lines of 128 bytes, chunks of 16 bytes swizzled, as an operand lies in shared
+/// memory.
+template <typename T, typename Convert>
+void add_operand(std::vector<T>& in, int rows, int shift, Convert convert) {
+  constexpr int kLine = 128 / sizeof(T), kChunk = 16 / sizeof(T);
+  const std::size_t first = in.size();
+  in.resize(first + static_cast<std::size_t>(rows * kLine));
+  for (int r = 0; r < rows; ++r) {
+    for (int c = 0; c < kLine; ++c) {
+      const int at = r * kLine + ((c / kChunk) ^ (r % 8)) * kChunk + c % kChunk;
+      in[first + static_cast<std::size_t>(at)] = convert(element(r, c + shift));
     }
   }
-  const auto kernel = gpu().kernel(
-      "kernels/matmul/matmul_sm90.cuh", "test_wgmma_e4m3", "const uint4* in, float* out",
-      "__shared__ __align__(1024) uint4 tile[640]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
-      "for (int i = t; i < 640; i += 128) tile[i] = in[i]; fence_proxy_async(); __syncthreads(); float d[8]; "
-      "const Descriptor a = wgmma_descriptor(shared_address(tile), 8192, 1024); "
-      "const Descriptor b = wgmma_descriptor(shared_address(tile + 512), 8192, 1024); "
-      "wgmma_fence(); wgmma_m64k32_e4m3_first(d, a, b); "
-      "for (int i = 1; i < 4; ++i) wgmma_m64k32_e4m3(d, a + 2 * i, b + 2 * i); "
-      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
-      "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];",
-      128);
+}
+
+/// d (64 x 16) as a kernel of one warpgroup with parameters (in, out) stores it is `added` + a b over k steps; sums of
+/// small integers are exact.
+template <typename T>
+void expect_product(const cuda::Kernel& kernel, const std::vector<T>& in, int k, float added) {
   const DeviceCopy input(in), output(std::vector<float>(1024));
   const void* from = input.data();
   void* to = output.data();
-  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
+  cuda::launch(kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
   gpu().synchronize();
   const auto out = output.values<float>();
   for (int r = 0; r < 64; ++r) {
     for (int c = 0; c < 16; ++c) {
-      float expected = 0.0f;
-      for (int i = 0; i < 128; ++i) expected += element(r, i) * element(c, i + 3);
+      float expected = added;
+      for (int i = 0; i < k; ++i) expected += element(r, i) * element(c, i + 3);
       ASSERT_EQ(out[static_cast<std::size_t>(r * 16 + c)], expected) << r << ", " << c;
     }
   }
 }
 
-/// The same of TF32: a (64 x 32) and b (16 rows of 32), whose elements do not have the last 13 bits either.
+/// a and b, a line of 128 bytes per row each, by the words `first` and `next`.
+std::string product_of_lines(const std::string& first, const std::string& next) {
+  return "__shared__ __align__(1024) uint4 tile[640]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
+         "for (int i = t; i < 640; i += 128) tile[i] = in[i]; fence_proxy_async(); __syncthreads(); float d[8]; "
+         "const Descriptor a = wgmma_descriptor(shared_address(tile), 8192, 1024); "
+         "const Descriptor b = wgmma_descriptor(shared_address(tile + 512), 8192, 1024); wgmma_fence(); " +
+         first + "(d, a, b); for (int i = 1; i < 4; ++i) " + next +
+         "(d, a + 2 * i, b + 2 * i); wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
+         "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];";
+}
+
+TEST_F(Sm90Words, warpgroup_products_of_e4m3) {
+  std::vector<std::uint8_t> in;
+  add_operand(in, 64, 0, float_to_e4m3);
+  add_operand(in, 16, 3, float_to_e4m3);
+  const auto kernel = gpu().kernel("kernels/matmul/matmul_sm90.cuh", "test_wgmma_e4m3", "const uint4* in, float* out",
+                                   product_of_lines("wgmma_m64k32_e4m3_first", "wgmma_m64k32_e4m3"), 128);
+  expect_product(*kernel, in, 128, 0.0f);
+}
+
+/// Of elements that do not have the last 13 bits.
 TEST_F(Sm90Words, warpgroup_products_of_tf32) {
-  const auto place = [](int r, int c) { return static_cast<std::size_t>(r * 32 + ((c / 4) ^ (r % 8)) * 4 + c % 4); };
-  std::vector<float> in(64 * 32 + 16 * 32);
-  for (int r = 0; r < 64; ++r) {
-    for (int c = 0; c < 32; ++c) {
-      in[place(r, c)] = element(r, c);
-      if (r < 16) in[64 * 32 + place(r, c)] = element(r, c + 3);
-    }
-  }
-  const auto kernel = gpu().kernel(
-      "kernels/matmul/matmul_sm90.cuh", "test_wgmma_tf32", "const uint4* in, float* out",
-      "__shared__ __align__(1024) uint4 tile[640]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
-      "for (int i = t; i < 640; i += 128) tile[i] = in[i]; fence_proxy_async(); __syncthreads(); float d[8]; "
-      "const Descriptor a = wgmma_descriptor(shared_address(tile), 8192, 1024); "
-      "const Descriptor b = wgmma_descriptor(shared_address(tile + 512), 8192, 1024); "
-      "wgmma_fence(); wgmma_m64k8_tf32_first(d, a, b); "
-      "for (int i = 1; i < 4; ++i) wgmma_m64k8_tf32(d, a + 2 * i, b + 2 * i); "
-      "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
-      "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];",
-      128);
-  const DeviceCopy input(in), output(std::vector<float>(1024));
-  const void* from = input.data();
-  void* to = output.data();
-  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
-  gpu().synchronize();
-  const auto out = output.values<float>();
-  for (int r = 0; r < 64; ++r) {
-    for (int c = 0; c < 16; ++c) {
-      float expected = 0.0f;
-      for (int i = 0; i < 32; ++i) expected += element(r, i) * element(c, i + 3);
-      ASSERT_EQ(out[static_cast<std::size_t>(r * 16 + c)], expected) << r << ", " << c;
-    }
-  }
+  const auto same = [](float x) { return x; };
+  std::vector<float> in;
+  add_operand(in, 64, 0, same);
+  add_operand(in, 16, 3, same);
+  const auto kernel = gpu().kernel("kernels/matmul/matmul_sm90.cuh", "test_wgmma_tf32", "const uint4* in, float* out",
+                                   product_of_lines("wgmma_m64k8_tf32_first", "wgmma_m64k8_tf32"), 128);
+  expect_product(*kernel, in, 32, 0.0f);
 }
 
 /// a (64 x 16) in registers: two steps of k, the second operand as above (16 rows of 32, of which 16 are multiplied).
 TEST_F(Sm90Words, warpgroup_products_of_tf32_in_registers) {
-  std::vector<float> in(16 * 32);
-  for (int r = 0; r < 16; ++r) {
-    for (int c = 0; c < 32; ++c)
-      in[static_cast<std::size_t>(r * 32 + ((c / 4) ^ (r % 8)) * 4 + c % 4)] = element(r, c + 3);
-  }
+  std::vector<float> in;
+  add_operand(in, 16, 3, [](float x) { return x; });
   const auto kernel = gpu().kernel(
       "kernels/matmul/matmul_sm90.cuh", "test_wgmma_tf32_registers", "const uint4* in, float* out",
       "__shared__ __align__(1024) uint4 tile[128]; const int t = threadIdx.x, row = t / 32 * 16 + t % 32 / 4; "
@@ -216,19 +209,7 @@ TEST_F(Sm90Words, warpgroup_products_of_tf32_in_registers) {
       "wgmma_commit_group(); wgmma_wait_group<0>(); after_wait(d); "
       "for (int i = 0; i < 8; ++i) out[(row + i / 2 % 2 * 8) * 16 + i / 4 * 8 + 2 * (t % 4) + i % 2] = d[i];",
       128);
-  const DeviceCopy input(in), output(std::vector<float>(1024));
-  const void* from = input.data();
-  void* to = output.data();
-  cuda::launch(*kernel, {.blocks = 1, .threads = 128}, Stream{}, from, to);
-  gpu().synchronize();
-  const auto out = output.values<float>();
-  for (int r = 0; r < 64; ++r) {
-    for (int c = 0; c < 16; ++c) {
-      float expected = 1.0f;
-      for (int i = 0; i < 16; ++i) expected += element(r, i) * element(c, i + 3);
-      ASSERT_EQ(out[static_cast<std::size_t>(r * 16 + c)], expected) << r << ", " << c;
-    }
-  }
+  expect_product(*kernel, in, 16, 1.0f);
 }
 
 /// The second kernel may start before the first has written; its wait must see the first one's end.
