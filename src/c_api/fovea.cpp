@@ -135,8 +135,10 @@ TensorView view_of(const fovea_tensor* tensor, const char* field) {
   view.dtype = enumerator(tensor->dtype, DType::kE4M3, field);
   view.device = {enumerator(tensor->device_kind, DeviceKind::kCUDA, field), tensor->device_index};
   view.ndim = tensor->ndim;
-  std::copy_n(tensor->shape, view.ndim, view.shape);
-  std::copy_n(tensor->strides, view.ndim, view.strides);
+  for (int i = 0; i < view.ndim; ++i) {  // shorter than a call of memcpy
+    view.shape[i] = tensor->shape[i];
+    view.strides[i] = tensor->strides[i];
+  }
   return view;
 }
 
@@ -178,15 +180,13 @@ AttentionOptions options_of(const fovea_attention_options* given) {
 
 MatmulTensors tensors_of(const fovea_matmul_tensors* given) {
   const fovea_matmul_tensors t = read_struct(given, "tensors", "fovea_matmul_tensors");
-  MatmulTensors tensors;
-  tensors.a = view_of(t.a, "a");
-  tensors.b = view_of(t.b, "b");
-  tensors.d = view_of(t.d, "d");
-  tensors.c = view_of(t.c, "c");
-  tensors.bias = view_of(t.bias, "bias");
-  tensors.a_scale = view_of(t.a_scale, "a_scale");
-  tensors.b_scale = view_of(t.b_scale, "b_scale");
-  return tensors;
+  return {.a = view_of(t.a, "a"),
+          .b = view_of(t.b, "b"),
+          .d = view_of(t.d, "d"),
+          .c = view_of(t.c, "c"),
+          .bias = view_of(t.bias, "bias"),
+          .a_scale = view_of(t.a_scale, "a_scale"),
+          .b_scale = view_of(t.b_scale, "b_scale")};
 }
 
 MatmulOptions options_of(const fovea_matmul_options* given) {

@@ -93,7 +93,9 @@ struct ThreadPool::State {
   Job* jobs = nullptr;
   std::vector<std::thread> workers;
   bool started = false;
-  std::vector<std::unique_ptr<Scratch>> spare;  // last returned first: a lone caller gets its own, still warm
+  // Last returned first: a lone caller gets its own, still warm, and without the mutex.
+  std::atomic<Scratch*> last_spare{nullptr};
+  std::vector<std::unique_ptr<Scratch>> spare;
   std::size_t num_leases = 0;              // ever made; spare has room for them all, so that giving back cannot fail
   std::atomic<std::uint32_t> posted{0};    // counts jobs, and the order to stop
   std::atomic<std::uint32_t> finished{0};  // counts helpers that left a job
@@ -109,6 +111,7 @@ struct ThreadPool::State {
     posted.fetch_add(1);
     posted.notify_all();
     for (std::thread& worker : workers) worker.join();
+    delete last_spare.load();
   }
 
   void start_workers() {  // under the mutex
@@ -207,7 +210,9 @@ ThreadPool::State& ThreadPool::state() {
   return *current;
 }
 
-ThreadPool::Lease::Lease(ThreadPool& pool) : state_(pool.state()) {
+ThreadPool::Lease::Lease(ThreadPool& pool)
+    : state_(pool.state()), scratch_(state_.last_spare.exchange(nullptr, std::memory_order_acquire)) {
+  if (scratch_) return;
   {
     const std::lock_guard lock(state_.mutex);
     if (!state_.spare.empty()) {
@@ -221,6 +226,8 @@ ThreadPool::Lease::Lease(ThreadPool& pool) : state_(pool.state()) {
 }
 
 ThreadPool::Lease::~Lease() {
+  scratch_.reset(state_.last_spare.exchange(scratch_.release(), std::memory_order_acq_rel));
+  if (!scratch_) return;
   const std::lock_guard lock(state_.mutex);
   state_.spare.push_back(std::move(scratch_));
 }

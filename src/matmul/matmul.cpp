@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "matmul/kernels.h"
+#include "matmul/recent_calls.h"
 #include "plan/choose.h"
 #include "plan/explain_matmul.h"
 #include "problem/describe_matmul.h"
@@ -56,11 +57,22 @@ Offer offer_of(Runtime& runtime, const MatmulTensors& tensors, const MatmulOptio
 }  // namespace
 
 void matmul(Runtime& runtime, const MatmulTensors& tensors, const MatmulOptions& options, Stream stream) {
+  PlanCache<MatmulOperation>& plans = runtime.impl().matmul_plans;
+  // On a GPU the host runs ahead, and a plan must not outlive the runtime, whose devices hold its code.
+  const bool is_brief = tensors.a.device.kind == DeviceKind::kCPU;
+  const std::uint64_t stamp = plans.stamp();
+  if (is_brief) {
+    if (RecentMatmul& recent = recent_matmul(tensors); recent.takes(tensors, options, stamp)) {
+      const MatmulCall& call = recent.call();
+      return recent.plan().kernel->run(runtime, recent.plan(), call.problem, call.args, stream);
+    }
+  }
   const MatmulCall call = describe_matmul(tensors, options);
   const MatmulKey key = {bucket_of(call.problem), options.tile, options.kernel};
-  const auto plan = runtime.impl().matmul_plans.find_or_prepare(
+  const auto plan = plans.find_or_prepare(
       key, [&] { return plan_of(runtime, key, runtime.impl().device_info(call.problem.device)); });
   plan->kernel->run(runtime, *plan, call.problem, call.args, stream);
+  if (is_brief && options.kernel.empty()) recent_matmul(tensors).remember(tensors, options, call, plan, stamp);
 }
 
 void matmul(const MatmulTensors& tensors, const MatmulOptions& options, Stream stream) {

@@ -97,8 +97,7 @@ MatmulArgs with_scaled_alpha(const MatmulArgs& given) {
   return args;
 }
 
-void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream) {
-  const MatmulArgs args = plan.config.scale == ScaleKind::kPerTensor ? with_scaled_alpha(user_args) : user_args;
+void run_unscaled(Runtime& runtime, const MatmulPlan& plan, const MatmulArgs& args) {
   const auto& kernels = *static_cast<const cpu::MatmulKernels*>(plan.state.get());
   if (!plan.config.swaps_ab) {
     run_cpu_matmul(runtime.impl().pool, kernels, args, plan.config);
@@ -108,6 +107,12 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
   std::swap(config.a_scale_lines, config.b_scale_lines);
   if (config.bias == BiasKind::kPerColumn) config.bias = BiasKind::kPerRow;
   run_cpu_matmul(runtime.impl().pool, kernels, transposed(args), config);
+}
+
+void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& args, Stream) {
+  const bool is_scaled = plan.config.scale == ScaleKind::kPerTensor;
+  if (!is_scaled) return run_unscaled(runtime, plan, args);
+  run_unscaled(runtime, plan, with_scaled_alpha(args));
 }
 
 }  // namespace

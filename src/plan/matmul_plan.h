@@ -26,7 +26,8 @@ using MatmulKernel = Card<MatmulOperation>;
 using MatmulKey = PlanKey<MatmulOperation>;
 
 /// The problem with m, n, k and batch rounded up to five significant bits (2048, 2176, 2304 …; exact up to 32), alpha
-/// taken out and beta to on or off. Tiles are chosen by how they cut m and n, so buckets are narrow.
+/// taken out and beta to on or off; on a CPU without alignments. Tiles are chosen by how they cut m and n, so buckets
+/// are narrow.
 MatmulProblem bucket_of(const MatmulProblem& problem);
 
 /// The caller's tile laid over the first candidate that agrees with what it names besides the blocks, or over the first

@@ -2,6 +2,8 @@
 // Plans by what was asked. A hit costs one hash look-up under a shared lock.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -41,7 +43,12 @@ class PlanCache {
   void clear() {
     std::unique_lock lock(mutex_);
     plans_.clear();
+    stamp_.store(next_stamp());
   }
+
+  /// Of what is cached now: a plan that was found while this number held is the one to be found as long as it does.
+  /// No two caches have a number in common, nor is 0 one.
+  std::uint64_t stamp() const { return stamp_.load(std::memory_order_acquire); }
 
  private:
   struct Hash {
@@ -49,7 +56,13 @@ class PlanCache {
       return Hasher().add(hash_of(key.bucket)).add(hash_of(key.tile)).add(std::string_view(key.kernel)).value();
     }
   };
+  static std::uint64_t next_stamp() {
+    static std::atomic<std::uint64_t> count{0};
+    return count.fetch_add(1) + 1;
+  }
+
   mutable std::shared_mutex mutex_;
+  std::atomic<std::uint64_t> stamp_{next_stamp()};
   std::unordered_map<Key, std::shared_ptr<const Plan<Operation>>, Hash> plans_;
 };
 
