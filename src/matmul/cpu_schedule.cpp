@@ -7,6 +7,7 @@
 
 #include "base/math.h"
 #include "contract/dtype.h"
+#include "matmul/cpu_parts.h"
 
 namespace fovea {
 namespace {
@@ -18,10 +19,6 @@ using cpu::MatmulLines;
 
 // What is packed ahead of the tasks may take this much memory at a time; larger products are cut.
 constexpr std::int64_t kAheadBytes = std::int64_t{256} << 20;
-
-const void* element_at(const void* data, Int64 index, DType dtype) {
-  return static_cast<const char*>(data) + index * size_bytes(dtype);
-}
 
 /// True if rows of a and columns of b are multiplied where they lie.
 bool takes_lines(const MatmulArgs& args, const MatmulConfig& config) {
@@ -331,47 +328,6 @@ void run_product(cpu::ThreadPool& pool, const Product& product, int threads) {
         product.run_task(task, ahead_a, ahead_b, static_cast<char*>(scratch.reserve(scratch_bytes)));
       },
       threads);
-}
-
-/// The part of a call that begins at copy `batch` along the outermost dimension that has several, or at a row or
-/// column.
-MatmulArgs rows_from(const MatmulArgs& args, const MatmulConfig& config, int row, int count) {
-  MatmulArgs part = args;
-  part.m = count;
-  if (part.a_scale.data) part.a_scale.data += row / config.a_scale_lines * part.a_scale.stride_line;
-  part.a.data = element_at(args.a.data, row * args.a.stride_row, config.dtype);
-  part.c.data = element_at(args.c.data, row * args.c.stride_row, config.c_dtype);
-  part.d = const_cast<void*>(element_at(args.d, row * args.d_stride_row, config.d_dtype));
-  if (config.bias == BiasKind::kPerRow) part.bias = element_at(args.bias, row * args.bias_stride, config.bias_dtype);
-  return part;
-}
-
-MatmulArgs columns_from(const MatmulArgs& args, const MatmulConfig& config, int column, int count) {
-  MatmulArgs part = args;
-  part.n = count;
-  if (part.b_scale.data) part.b_scale.data += column / config.b_scale_lines * part.b_scale.stride_line;
-  part.b.data = element_at(args.b.data, column * args.b.stride_col, config.dtype);
-  part.c.data = element_at(args.c.data, column * args.c.stride_col, config.c_dtype);
-  part.d = const_cast<void*>(element_at(args.d, column * args.d_stride_col, config.d_dtype));
-  if (config.bias == BiasKind::kPerColumn) {
-    part.bias = element_at(args.bias, column * args.bias_stride, config.bias_dtype);
-  }
-  return part;
-}
-
-/// One product of the batch.
-MatmulArgs product_at(const MatmulArgs& args, const MatmulConfig& config, int batch) {
-  MatmulArgs part = args;
-  part.a.data = element_at(args.a.data, batch_offset(args, args.a.stride_batch, batch), config.dtype);
-  part.b.data = element_at(args.b.data, batch_offset(args, args.b.stride_batch, batch), config.dtype);
-  part.c.data = element_at(args.c.data, batch_offset(args, args.c.stride_batch, batch), config.c_dtype);
-  part.d = const_cast<void*>(element_at(args.d, batch_offset(args, args.d_stride_batch, batch), config.d_dtype));
-  for (ScaleArgs* scale : {&part.a_scale, &part.b_scale}) {
-    if (scale->data) scale->data += batch_offset(args, scale->stride_batch, batch);
-  }
-  part.batch = 1;
-  for (int& size : part.batch_sizes) size = 1;
-  return part;
 }
 
 }  // namespace

@@ -9,7 +9,7 @@ namespace fovea::cpu::avx2 {
 namespace {
 
 // 12 accumulators, 2 vectors of b, 1 broadcast of the 16 registers.
-constexpr int kRows = 6, kVectors = 2, kUnroll = 4, kBlockK = 512;
+constexpr int kRows = 6, kVectors = 2, kTail = 0, kUnroll = 4, kBlockK = 512;
 constexpr int kDotSums = 8;
 constexpr const char* kIsa = "avx2";
 

@@ -9,7 +9,7 @@ namespace fovea::cpu::avx512 {
 namespace {
 
 // 24 accumulators, 4 vectors of b, 1 broadcast. kBlockK steps of b are 128 KiB: they stream from the L2 cache.
-constexpr int kRows = 6, kVectors = 4, kUnroll = 4, kBlockK = 512;
+constexpr int kRows = 6, kVectors = 4, kTail = 8, kUnroll = 4, kBlockK = 512;
 constexpr int kDotSums = 16;
 constexpr const char* kIsa = "avx512";
 

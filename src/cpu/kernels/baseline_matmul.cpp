@@ -6,7 +6,7 @@
 namespace fovea::cpu::baseline {
 namespace {
 
-constexpr int kRows = 4, kVectors = 2, kUnroll = 1, kBlockK = 512;
+constexpr int kRows = 4, kVectors = 2, kTail = 0, kUnroll = 1, kBlockK = 512;
 constexpr int kDotSums = 8;
 constexpr const char* kIsa = "baseline";
 
