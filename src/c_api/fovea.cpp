@@ -125,9 +125,9 @@ Enum enumerator(std::int32_t value, Enum last, const char* field) {
   return static_cast<Enum>(value);
 }
 
-TensorView view_of(const fovea_tensor* tensor, const char* field) {
-  TensorView view;
-  if (!tensor) return view;
+/// Into an absent view, in place: a call fills up to seven, and a copy of what was just written waits for the stores.
+void take_view(TensorView& view, const fovea_tensor* tensor, const char* field) {
+  if (!tensor) return;
   if (tensor->ndim < 1 || tensor->ndim > TensorView::kMaxDims) {
     refuse(field, "{} has ndim {}, must be 1 to {}", field, tensor->ndim, TensorView::kMaxDims);
   }
@@ -135,26 +135,25 @@ TensorView view_of(const fovea_tensor* tensor, const char* field) {
   view.dtype = enumerator(tensor->dtype, DType::kE4M3, field);
   view.device = {enumerator(tensor->device_kind, DeviceKind::kCUDA, field), tensor->device_index};
   view.ndim = tensor->ndim;
-  for (int i = 0; i < view.ndim; ++i) {  // shorter than a call of memcpy
+  for (int i = 0; i < tensor->ndim; ++i) {  // shorter than a call of memcpy
     view.shape[i] = tensor->shape[i];
     view.strides[i] = tensor->strides[i];
   }
-  return view;
 }
 
 AttentionTensors tensors_of(const fovea_attention_tensors* given) {
   const fovea_attention_tensors t = read_struct(given, "tensors", "fovea_attention_tensors");
   AttentionTensors tensors;
-  tensors.q = view_of(&not_null(t.q, "q", "a fovea_tensor"), "q");
-  tensors.k = view_of(&not_null(t.k, "k", "a fovea_tensor"), "k");
-  tensors.v = view_of(&not_null(t.v, "v", "a fovea_tensor"), "v");
-  tensors.o = view_of(&not_null(t.o, "o", "a fovea_tensor"), "o");
-  tensors.lse = view_of(t.lse, "lse");
-  tensors.seq_lens_q = view_of(t.seq_lens_q, "seq_lens_q");
-  tensors.seq_lens_k = view_of(t.seq_lens_k, "seq_lens_k");
-  tensors.cu_seqlens_q = view_of(t.cu_seqlens_q, "cu_seqlens_q");
-  tensors.cu_seqlens_k = view_of(t.cu_seqlens_k, "cu_seqlens_k");
-  tensors.page_table = view_of(t.page_table, "page_table");
+  take_view(tensors.q, &not_null(t.q, "q", "a fovea_tensor"), "q");
+  take_view(tensors.k, &not_null(t.k, "k", "a fovea_tensor"), "k");
+  take_view(tensors.v, &not_null(t.v, "v", "a fovea_tensor"), "v");
+  take_view(tensors.o, &not_null(t.o, "o", "a fovea_tensor"), "o");
+  take_view(tensors.lse, t.lse, "lse");
+  take_view(tensors.seq_lens_q, t.seq_lens_q, "seq_lens_q");
+  take_view(tensors.seq_lens_k, t.seq_lens_k, "seq_lens_k");
+  take_view(tensors.cu_seqlens_q, t.cu_seqlens_q, "cu_seqlens_q");
+  take_view(tensors.cu_seqlens_k, t.cu_seqlens_k, "cu_seqlens_k");
+  take_view(tensors.page_table, t.page_table, "page_table");
   return tensors;
 }
 
@@ -180,13 +179,15 @@ AttentionOptions options_of(const fovea_attention_options* given) {
 
 MatmulTensors tensors_of(const fovea_matmul_tensors* given) {
   const fovea_matmul_tensors t = read_struct(given, "tensors", "fovea_matmul_tensors");
-  return {.a = view_of(t.a, "a"),
-          .b = view_of(t.b, "b"),
-          .d = view_of(t.d, "d"),
-          .c = view_of(t.c, "c"),
-          .bias = view_of(t.bias, "bias"),
-          .a_scale = view_of(t.a_scale, "a_scale"),
-          .b_scale = view_of(t.b_scale, "b_scale")};
+  MatmulTensors tensors;
+  take_view(tensors.a, t.a, "a");
+  take_view(tensors.b, t.b, "b");
+  take_view(tensors.d, t.d, "d");
+  take_view(tensors.c, t.c, "c");
+  take_view(tensors.bias, t.bias, "bias");
+  take_view(tensors.a_scale, t.a_scale, "a_scale");
+  take_view(tensors.b_scale, t.b_scale, "b_scale");
+  return tensors;
 }
 
 MatmulOptions options_of(const fovea_matmul_options* given) {
