@@ -33,7 +33,7 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& d
     c.blocks_per_sm = block_m * block_n < 128 * 128 ? 2 : 1;  // two of 128 x 128 would spill some registers
     configs.push_back(c);
   }
-  return simple_candidates(p, device, configs, kCost);
+  return configs_of(simple_candidates(p, device, configs, kCost));
 }
 
 MatmulPlan prepare(Runtime& runtime, const MatmulProblem& p, const DeviceInfo& device, const MatmulConfig& c) {

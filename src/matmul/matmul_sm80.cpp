@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "matmul/kernels.h"
+#include "matmul/matmul_sm80_cost.h"
 #include "matmul/simple_gpu_matmul.h"
 
 namespace fovea {
@@ -65,7 +66,7 @@ constexpr SimpleCost kCost = {.clk_per_step = clk_per_step,
                               .min_steps = 2,
                               .has_whole_waves = false};
 
-std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& device) {
+std::vector<SimpleCandidate> predicted(const MatmulProblem& p, const DeviceInfo& device) {
   std::vector<MatmulConfig> configs;
   for (const Tile& t : kTiles) {
     MatmulConfig c = gpu_matmul_config(p, false);
@@ -81,6 +82,9 @@ std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& d
     if (matmul_sm80_shared_bytes(c) <= device.shared_per_block_bytes) configs.push_back(c);
   }
   return simple_candidates(p, device, configs, kCost);
+}
+std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& device) {
+  return configs_of(predicted(p, device));
 }
 
 MatmulPlan prepare(Runtime& runtime, const MatmulProblem&, const DeviceInfo& device, const MatmulConfig& wanted) {
@@ -120,6 +124,12 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
 }
 
 }  // namespace
+
+double sm80_cost_us(const MatmulProblem& problem, const DeviceInfo& device) {
+  constexpr double kLaunchUs = 5, kClkPerUs = 1755;
+  const std::vector<SimpleCandidate> all = predicted(problem, device);
+  return all.empty() ? HUGE_VAL : kLaunchUs + all.front().clk / kClkPerUs;
+}
 
 const MatmulKernel matmul_sm80 = {"matmul_sm80", supports, candidates, prepare, run};
 

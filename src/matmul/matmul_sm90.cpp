@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/check.h"
 #include "contract/matmul_tiles.h"
@@ -12,7 +13,9 @@
 #include "cuda/tensor_map.h"
 #include "matmul/gpu_matmul.h"
 #include "matmul/kernels.h"
+#include "matmul/matmul_sm80_cost.h"
 #include "matmul/matmul_sm90_cost.h"
+#include "matmul/operand_copies.h"
 #include "problem/describe_matmul.h"
 #include "runtime.h"
 
@@ -21,6 +24,8 @@ namespace {
 
 struct LoadedSm90 {
   std::shared_ptr<const cuda::Kernel> kernel;
+  std::shared_ptr<const cuda::Kernel> copy;  // of operands that the copy engine cannot read, if there are any
+  CopiedOperands copied;
   int slots = 0;  // clusters that run at the same time
 };
 
@@ -29,33 +34,36 @@ Support supports(const MatmulProblem& p, const DeviceInfo& device) {
   if (!device.has_wgmma) return Support::no("needs wgmma, which is in compute capability 9.0 only");
   if (p.dtype == DType::kF32 && p.math != Math::kFast) return Support::no("multiplies fp32 as TF32, with math = fast");
   if (p.k == 0) return Support::no("needs k of at least 1");
-  for (const auto& [name, order, alignment] :
-       {std::tuple{"a", p.a_order, p.a_alignment_bytes}, {"b", p.b_order, p.b_alignment_bytes}}) {
-    if (order == MatrixOrder::kStrided) return Support::no(fmt::format("needs a stride of 1 in {}", name));
-    if (alignment < 16) {
-      return Support::no(
-          fmt::format("the copy engine needs rows of {} at multiples of 16 bytes; they are at multiples "
-                      "of {}",
-                      name, alignment));
-    }
-  }
-  if (p.dtype == DType::kE4M3 && (p.a_order != MatrixOrder::kRowMajor || p.b_order != MatrixOrder::kColumnMajor)) {
-    return Support::no(
-        "multiplies e4m3 with k contiguous in both operands; give a row-major and b as the transposed view of an (n, "
-        "k) matrix");
-  }
-  if (p.dtype == DType::kF32 && p.a_order == MatrixOrder::kColumnMajor && p.b_order == MatrixOrder::kRowMajor) {
-    return Support::no(
-        "multiplies TF32 with k contiguous in one operand; for twice the speed give a row-major or b as the transposed "
-        "view of an (n, k) matrix");
-  }
+  if (const std::string illegal = copies_illegal(p); !illegal.empty()) return Support::no(illegal);
   return Support::yes();
+}
+
+std::vector<MatmulConfig> candidates(const MatmulProblem& p, const DeviceInfo& device) {
+  const CopiedOperands copied = copied_operands(p);
+  std::vector<MatmulConfig> configs = sm90_candidates(with_copies(p), device);
+  for (MatmulConfig& c : configs) c.packs_a = copied.a.is_copied, c.packs_b = copied.b.is_copied;
+  return configs;
+}
+
+/// Small products take less time where operands lie, element by element if need be, than with a second launch.
+Support pays(const MatmulProblem& p, const DeviceInfo& device) {
+  if (!copied_operands(p).any()) return Support::yes();
+  const MatmulProblem copied = with_copies(p);
+  const double copying_us = copies_us(p);
+  const double us = copying_us + sm90_cost_us(copied, sm90_candidates(copied, device).front(), device);
+  const double direct_us = sm80_cost_us(p, device);
+  if (us <= direct_us) return Support::yes();
+  return Support::no(fmt::format(
+      "{:.1f} us are expected, {:.1f} of them to copy operands that the copy engine cannot read; {:.1f} without it", us,
+      copying_us, direct_us));
 }
 
 MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceInfo& device,
                    const MatmulConfig& wanted) {
+  const CopiedOperands copied = copied_operands(problem);
   MatmulConfig c = sm90_fitted(wanted);
-  c.shares_tiles = c.is_persistent && sm90_shares_tiles(problem, c, device);
+  c.packs_a = copied.a.is_copied, c.packs_b = copied.b.is_copied;
+  c.shares_tiles = c.is_persistent && sm90_shares_tiles(with_copies(problem), c, device);
   const std::string illegal = sm90_illegal(c);
   check(illegal.empty(), ErrorCode::kInvalidArgument, "tile", "{} (matmul_sm90 on {})", illegal, device.name);
   jit::Unit unit;
@@ -79,6 +87,8 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceI
     if (cluster > 1) loaded->slots = std::max(1, cuda::max_active_clusters(*prepared.loaded, one));
     loaded->kernel = prepared.loaded;
   }
+  loaded->copied = copied;
+  if (copied.any()) loaded->copy = prepare_gpu_matmul(runtime, device, copies_unit(problem), c, 0).loaded;
   prepared.plan.detail =
       fmt::format("{} x {} x {}, {} stages, {} warps{}{}{}", c.block_m, c.block_n, c.block_k, c.stages, c.warps,
                   c.cluster_m * c.cluster_n > 1 ? fmt::format(", cluster {} x {}", c.cluster_m, c.cluster_n) : "",
@@ -88,6 +98,7 @@ MatmulPlan prepare(Runtime& runtime, const MatmulProblem& problem, const DeviceI
                   c.swaps_ab ? ", as d^T = b^T a^T" : "");
   if (c.dtype == DType::kF32) prepared.plan.detail += ", as TF32";
   if (matmul_sm90_a_in_registers(c)) prepared.plan.detail += c.swaps_ab ? ", b from registers" : ", a from registers";
+  prepared.plan.detail += copies_text(problem);
   prepared.plan.state = std::move(loaded);
   return std::move(prepared.plan);
 }
@@ -142,17 +153,8 @@ MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c, int sl
   return s;
 }
 
-void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream stream) {
-  const MatmulConfig& c = plan.config;
-  const auto& loaded = *static_cast<const LoadedSm90*>(plan.state.get());
-  MatmulArgs args = c.swaps_ab ? transposed(user_args) : user_args;
-  if (args.m == 0 || args.n == 0 || args.batch == 0) return;
-  args.schedule = schedule_of(args, c, loaded.slots);
-  constexpr Int64 kMaxTiles = (Int64{1} << 31) - 1;
-  const Int64 cluster = Int64{c.cluster_m} * c.cluster_n * c.num_splits;
-  check(args.schedule.num_tiles * cluster <= kMaxTiles, ErrorCode::kUnsupported, "d",
-        "the call has {} tiles of d, a launch has at most {}; split the batch", args.schedule.num_tiles, kMaxTiles);
-  const cuda::ScopedContext scope(loaded.kernel->device);  // encoding wants a context, as launching does
+void launch_product(const LoadedSm90& loaded, const MatmulConfig& c, const cuda::LaunchConfig& grid, Stream stream,
+                    const MatmulArgs& args) {
   const cuda::Driver& driver = *loaded.kernel->device.driver;
   const bool is_a_k_major = c.a_order == MatrixOrder::kRowMajor, is_b_k_major = c.b_order == MatrixOrder::kColumnMajor;
   const cuda::TensorMap a = operand_map(driver, args, args.a, c.dtype, is_a_k_major, args.m, args.a.stride_row,
@@ -165,30 +167,68 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
     d = map_of(driver, args, args.d, c.d_dtype, args.n, args.m, args.d_stride_row, args.d_stride_batch, columns, 16,
                columns == 64 ? cuda::Swizzle::k128Bytes : cuda::Swizzle::k64Bytes);
   }
-  const Int64 clusters =
-      c.is_persistent ? std::min<Int64>(args.schedule.num_tiles, loaded.slots) : args.schedule.num_tiles;
-  const cuda::LaunchConfig grid = {.blocks = clusters * cluster,
-                                   .threads = plan.launch.threads_per_block,
-                                   .shared_bytes = plan.launch.shared_bytes,
-                                   .cluster = static_cast<int>(cluster),
-                                   .programmatic = true};
-  if (args.schedule.shared_tiles == 0) {
-    cuda::launch(*loaded.kernel, grid, stream, args, a, b, d);
-    return;
-  }
-  const auto blocks = static_cast<std::size_t>(grid.blocks);
-  const cuda::WorkspaceLease sent = runtime.impl().counters.acquire(
-      loaded.kernel->device, stream, blocks * sizeof(int) * static_cast<std::size_t>(c.warps));
-  const cuda::WorkspaceLease sums = runtime.impl().workspaces.acquire(
-      loaded.kernel->device, stream,
-      blocks * sizeof(float) * static_cast<std::size_t>(c.block_m) * static_cast<std::size_t>(c.block_n));
-  args.schedule.partial = static_cast<float*>(sums.data());
-  args.schedule.sent = static_cast<int*>(sent.data());
   cuda::launch(*loaded.kernel, grid, stream, args, a, b, d);
+}
+
+/// Copies the operands that need it, and makes args the product of the copies.
+void launch_copies(const LoadedSm90& loaded, const MatmulConfig& c, OperandCopyPlan& plan, char* workspace,
+                   Stream stream, const MatmulArgs& user_args, MatmulArgs& args) {
+  MatmulArgs own = user_args;
+  own.schedule = args.schedule;
+  take_copies(loaded.copied, c.dtype, plan, workspace, own);
+  cuda::launch(*loaded.copy, {.blocks = plan.blocks, .threads = kCopyThreads, .programmatic = true}, stream,
+               plan.copies);
+  args = c.swaps_ab ? transposed(own) : own;
+}
+
+cuda::LaunchConfig grid_of(const MatmulPlan& plan, const MatmulSchedule& schedule, int slots) {
+  const MatmulConfig& c = plan.config;
+  constexpr Int64 kMaxTiles = (Int64{1} << 31) - 1;
+  const Int64 cluster = Int64{c.cluster_m} * c.cluster_n * c.num_splits;
+  check(schedule.num_tiles * cluster <= kMaxTiles, ErrorCode::kUnsupported, "d",
+        "the call has {} tiles of d, a launch has at most {}; split the batch", schedule.num_tiles, kMaxTiles);
+  const Int64 clusters = c.is_persistent ? std::min<Int64>(schedule.num_tiles, slots) : schedule.num_tiles;
+  return {.blocks = clusters * cluster,
+          .threads = plan.launch.threads_per_block,
+          .shared_bytes = plan.launch.shared_bytes,
+          .cluster = static_cast<int>(cluster),
+          .programmatic = true};
+}
+
+void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const MatmulArgs& user_args, Stream stream) {
+  const MatmulConfig& c = plan.config;
+  const auto& loaded = *static_cast<const LoadedSm90*>(plan.state.get());
+  MatmulArgs args = c.swaps_ab ? transposed(user_args) : user_args;
+  if (args.m == 0 || args.n == 0 || args.batch == 0) return;
+  args.schedule = schedule_of(args, c, loaded.slots);
+  const cuda::LaunchConfig grid = grid_of(plan, args.schedule, loaded.slots);
+  const cuda::DeviceContext& device = loaded.kernel->device;
+  const cuda::ScopedContext scope(device);  // encoding wants a context, as launching does
+  const bool shares = args.schedule.shared_tiles > 0;
+  if (!shares && !loaded.copied.any()) return launch_product(loaded, c, grid, stream, args);
+
+  OperandCopyPlan copies;
+  if (loaded.copied.any()) copies = plan_copies(loaded.copied, c.dtype, user_args);
+  const auto blocks = static_cast<std::size_t>(grid.blocks), copy_bytes = static_cast<std::size_t>(copies.bytes);
+  const std::size_t tile_bytes =
+      sizeof(float) * static_cast<std::size_t>(c.block_m) * static_cast<std::size_t>(c.block_n);
+  std::optional<cuda::WorkspaceLease> sent;
+  if (shares)
+    sent.emplace(runtime.impl().counters.acquire(device, stream, blocks * sizeof(int) * static_cast<std::size_t>(c.warps)));
+  // Copies and sums in one lease: a stream has one workspace.
+  const cuda::WorkspaceLease memory =
+      runtime.impl().workspaces.acquire(device, stream, copy_bytes + (shares ? blocks * tile_bytes : 0));
+  auto* const workspace = static_cast<char*>(memory.data());
+  if (loaded.copied.any()) launch_copies(loaded, c, copies, workspace, stream, user_args, args);
+  if (shares) {
+    args.schedule.partial = reinterpret_cast<float*>(workspace + copy_bytes);
+    args.schedule.sent = static_cast<int*>(sent->data());
+  }
+  launch_product(loaded, c, grid, stream, args);
 }
 
 }  // namespace
 
-const MatmulKernel matmul_sm90 = {"matmul_sm90", supports, sm90_candidates, prepare, run};
+const MatmulKernel matmul_sm90 = {"matmul_sm90", supports, candidates, prepare, run, pays};
 
 }  // namespace fovea

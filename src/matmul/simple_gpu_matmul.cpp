@@ -65,13 +65,9 @@ MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c) {
 
 }  // namespace
 
-std::vector<MatmulConfig> simple_candidates(const MatmulProblem& p, const DeviceInfo& device,
-                                            std::span<const MatmulConfig> configs, const SimpleCost& cost) {
-  struct Candidate {
-    MatmulConfig config;
-    double clk;
-  };
-  std::vector<Candidate> all;
+std::vector<SimpleCandidate> simple_candidates(const MatmulProblem& p, const DeviceInfo& device,
+                                               std::span<const MatmulConfig> configs, const SimpleCost& cost) {
+  std::vector<SimpleCandidate> all;
   const double sms = std::max(device.num_sms, 1);
   for (const MatmulConfig& config : configs) {
     for (int splits = 1; splits <= kMaxSplits; splits *= 2) {
@@ -91,11 +87,16 @@ std::vector<MatmulConfig> simple_candidates(const MatmulProblem& p, const Device
       all.push_back({c, clk});
     }
   }
-  std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) { return a.clk < b.clk; });
-  std::vector<MatmulConfig> best;
-  best.reserve(all.size());
-  for (const Candidate& c : all) best.push_back(c.config);
-  return best;
+  std::stable_sort(all.begin(), all.end(),
+                   [](const SimpleCandidate& a, const SimpleCandidate& b) { return a.clk < b.clk; });
+  return all;
+}
+
+std::vector<MatmulConfig> configs_of(std::span<const SimpleCandidate> candidates) {
+  std::vector<MatmulConfig> configs;
+  configs.reserve(candidates.size());
+  for (const SimpleCandidate& c : candidates) configs.push_back(c.config);
+  return configs;
 }
 
 MatmulPlan prepare_simple_matmul(Runtime& runtime, const SimpleGpuMatmul& kernel, const DeviceInfo& device,

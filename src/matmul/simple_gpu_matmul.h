@@ -25,10 +25,16 @@ struct SimpleCost {
   bool has_whole_waves = true;                  // false: SMs have several blocks, which fill a last wave's gaps
 };
 
+struct SimpleCandidate {
+  MatmulConfig config;
+  double clk;  // predicted
+};
+
 /// Orders configs (block, warps and stages filled in) by predicted time, and lets each split k where its tiles leave
 /// SMs idle.
-std::vector<MatmulConfig> simple_candidates(const MatmulProblem& problem, const DeviceInfo& device,
-                                            std::span<const MatmulConfig> configs, const SimpleCost& cost);
+std::vector<SimpleCandidate> simple_candidates(const MatmulProblem& problem, const DeviceInfo& device,
+                                               std::span<const MatmulConfig> configs, const SimpleCost& cost);
+std::vector<MatmulConfig> configs_of(std::span<const SimpleCandidate> candidates);
 
 MatmulPlan prepare_simple_matmul(Runtime& runtime, const SimpleGpuMatmul& kernel, const DeviceInfo& device,
                                  const MatmulConfig& config);

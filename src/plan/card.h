@@ -67,6 +67,8 @@ struct Card {
   std::vector<Config> (*candidates)(const Problem&, const DeviceInfo&);  // best guess first
   Plan<Operation> (*prepare)(Runtime&, const Problem&, const DeviceInfo&, const Config&);
   void (*run)(Runtime&, const Plan<Operation>&, const Problem&, const typename Operation::Args&, Stream);
+  /// Whether it should run what it supports; not asked where the caller insists on this card. Absent: always.
+  Support (*pays)(const Problem&, const DeviceInfo&) = nullptr;
 };
 
 /// What a plan depends on: the problem's bucket, the tile and the kernel that the caller insists on.

@@ -35,7 +35,7 @@ std::string names_of(Cards<Operation> kernels) {
 
 }  // namespace choose_detail
 
-/// The first card of the list that supports the problem on this device (or the one named in the key). The cards before
+/// The first card of the list that supports the problem on this device and pays there (or the one named in the key). The cards before
 /// it go to refused. Throws kUnsupported with each card's reason; kInvalidArgument if the key names a kernel that the
 /// list does not have.
 template <typename Operation>
@@ -49,6 +49,7 @@ const Card<Operation>& choose_card(Cards<Operation> kernels, const PlanKey<Opera
     }
     name_exists = true;
     Support support = kernel->supports(key.bucket, device);
+    if (support && kernel->pays && key.kernel.empty()) support = kernel->pays(key.bucket, device);
     if (support) return *kernel;
     refused->push_back({kernel->name, std::move(support.reason)});
   }

@@ -147,6 +147,17 @@ inline T atomicAdd(T* at, T x) {
 inline void __threadfence() { __asm__ volatile("" ::: "memory"); }
 inline void __nanosleep(unsigned) { ::fovea::emulated::engine->pause(); }
 
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned bits) {
+  return static_cast<unsigned>((static_cast<unsigned long long>(high) << 32 | low) >> (bits & 31));
+}
+// Byte i of the result is the one of {low, high} that digit i of `select` names.
+inline unsigned __byte_perm(unsigned low, unsigned high, unsigned select) {
+  const unsigned long long bytes = static_cast<unsigned long long>(high) << 32 | low;
+  unsigned result = 0;
+  for (int i = 0; i < 4; ++i) result |= static_cast<unsigned>(bytes >> 8 * (select >> 4 * i & 7) & 0xff) << 8 * i;
+  return result;
+}
+
 inline float __int_as_float(int x) { return __builtin_bit_cast(float, x); }
 inline int __float_as_int(float x) { return __builtin_bit_cast(int, x); }
 

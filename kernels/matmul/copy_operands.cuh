@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies operands of a matrix product to where the copy engine can read them: lines at multiples of 128 bytes. What is
+// contiguous in the operand stays so (copy_lines): 16 aligned bytes are read for 16 that are written, twice, since lines
+// may begin anywhere; the second time they come from the L1 cache. Else tiles of 128 bytes by 128 / element_bytes lines
+// are transposed, four bytes at a time, on their way through shared memory (copy_tile).
+// Nothing in the copy behind a line's end is ever read as data: the tensor maps of the product end where lines do.
+#pragma once
+
+#include "contract/operand_copies.h"
+#include "kernels/ptx/griddepcontrol.cuh"
+
+namespace fovea {
+
+template <int bytes>
+struct BitsOf;
+template <>
+struct BitsOf<1> {
+  using Type = unsigned char;
+};
+template <>
+struct BitsOf<2> {
+  using Type = unsigned short;
+};
+template <>
+struct BitsOf<4> {
+  using Type = unsigned;
+};
+
+/// Byte offset of matrix `index` among those that the operand has.
+__device__ inline Int64 matrix_offset(const OperandCopy& x, int index) {
+  if (x.batch_sizes[0] * x.batch_sizes[1] * x.batch_sizes[2] == 1) return 0;
+  const int inner = index % x.batch_sizes[2], outer = index / x.batch_sizes[2];
+  return inner * x.from_batch_bytes[2] + outer % x.batch_sizes[1] * x.from_batch_bytes[1] +
+         outer / x.batch_sizes[1] * x.from_batch_bytes[0];
+}
+
+/// 16 of the 32 bytes of low and high, from byte `shift` (0 to 15) on, a multiple of element_bytes.
+template <int element_bytes>
+__device__ inline uint4 shifted(const uint4& low, const uint4& high, unsigned shift) {
+  const bool by_8 = shift & 8, by_4 = shift & 4;
+  const unsigned a[6] = {by_8 ? low.z : low.x, by_8 ? low.w : low.y,  by_8 ? high.x : low.z,
+                         by_8 ? high.y : low.w, by_8 ? high.z : high.x, by_8 ? high.w : high.y};
+  unsigned b[5];
+#pragma unroll
+  for (int i = 0; i < 5; ++i) b[i] = by_4 ? a[i + 1] : a[i];
+  if constexpr (element_bytes == 4) return make_uint4(b[0], b[1], b[2], b[3]);
+  const unsigned bits = 8 * (shift & 3);
+  return make_uint4(__funnelshift_r(b[0], b[1], bits), __funnelshift_r(b[1], b[2], bits),
+                    __funnelshift_r(b[2], b[3], bits), __funnelshift_r(b[3], b[4], bits));
+}
+
+/// The block's words; word `unit` of all is 16 bytes of one line of the copy.
+template <OperandCopyConfig config>
+__device__ void copy_lines(const OperandCopy& x, int block) {
+  constexpr int kElements = 16 / config.element_bytes;
+  using Bits = typename BitsOf<config.element_bytes>::Type;
+  uint4 low[kCopyWords], high[kCopyWords];
+  char* to[kCopyWords];
+  unsigned shift[kCopyWords];
+#pragma unroll
+  for (int i = 0; i < kCopyWords; ++i) {
+    to[i] = nullptr;
+    low[i] = high[i] = make_uint4(0, 0, 0, 0);
+    shift[i] = 0;
+    const int unit = (block * kCopyWords + i) * kCopyThreads + static_cast<int>(threadIdx.x);
+    if (unit < x.units) {
+      const int line = static_cast<int>(x.of_line.divide(static_cast<unsigned>(unit)));
+      const int matrix = static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(line)));
+      const int word = unit - line * x.units_of_line;
+      const char* from =
+          x.from + matrix_offset(x, matrix) + (line - matrix * x.lines) * x.from_line_bytes + word * Int64{16};
+      char* const at = x.to + line * x.to_line_bytes + word * Int64{16};
+      shift[i] = static_cast<unsigned>(reinterpret_cast<unsigned long long>(from)) & 15u;
+      const char* aligned = from - shift[i];
+      if (aligned + (shift[i] ? 32 : 16) <= x.end) {
+        to[i] = at;
+        low[i] = *reinterpret_cast<const uint4*>(aligned);
+        if (shift[i]) high[i] = *reinterpret_cast<const uint4*>(aligned + 16);
+      } else {  // the operand ends here, and perhaps the memory
+        const int count = min_of(x.length - word * kElements, kElements);
+#pragma unroll 1
+        for (int e = 0; e < count; ++e) reinterpret_cast<Bits*>(at)[e] = reinterpret_cast<const Bits*>(from)[e];
+      }
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kCopyWords; ++i) {
+    if (to[i]) *reinterpret_cast<uint4*>(to[i]) = shifted<config.element_bytes>(low[i], high[i], shift[i]);
+  }
+}
+
+/// Four bytes: elements of `lines` neighbouring lines, as many as fit. Contiguous ones are read at once, wherever they
+/// begin.
+template <int element_bytes>
+__device__ inline unsigned load_across(const OperandCopy& x, const char* from, int lines) {
+  constexpr int kElements = 4 / element_bytes;
+  using Bits = typename BitsOf<element_bytes>::Type;
+  if constexpr (element_bytes == 4) {
+    return lines > 0 ? *reinterpret_cast<const unsigned*>(from) : 0;
+  } else {
+    const unsigned shift = static_cast<unsigned>(reinterpret_cast<unsigned long long>(from)) & 3u;
+    const char* aligned = from - shift;
+    if (lines >= kElements && x.from_line_bytes == element_bytes && aligned + (shift ? 8 : 4) <= x.end) {
+      const unsigned low = *reinterpret_cast<const unsigned*>(aligned);
+      const unsigned high = shift ? *reinterpret_cast<const unsigned*>(aligned + 4) : 0;
+      return __funnelshift_r(low, high, 8 * shift);
+    }
+    unsigned bits = 0;
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) {
+      if (e < lines)
+        bits |= static_cast<unsigned>(*reinterpret_cast<const Bits*>(from + e * x.from_line_bytes))
+                << (8 * element_bytes * e);
+    }
+    return bits;
+  }
+}
+
+/// n words of n elements each, as the rows of a matrix: its columns.
+__device__ inline void transpose_words(unsigned (&)[1]) {}
+__device__ inline void transpose_words(unsigned (&w)[2]) {
+  const unsigned low = __byte_perm(w[0], w[1], 0x5410);
+  w[1] = __byte_perm(w[0], w[1], 0x7632);
+  w[0] = low;
+}
+__device__ inline void transpose_words(unsigned (&w)[4]) {
+  const unsigned a = __byte_perm(w[0], w[1], 0x5140), b = __byte_perm(w[2], w[3], 0x5140);
+  const unsigned c = __byte_perm(w[0], w[1], 0x7362), d = __byte_perm(w[2], w[3], 0x7362);
+  w[0] = __byte_perm(a, b, 0x5410), w[1] = __byte_perm(a, b, 0x7632);
+  w[2] = __byte_perm(c, d, 0x5410), w[3] = __byte_perm(c, d, 0x7632);
+}
+
+/// 32 x 32 squares of 4 bytes by 4 / element_bytes lines. Word `along` of line i kElements + e of the tile lies at
+/// (32 e + i, along) in shared memory: lanes that write it, and those that read it, meet 32 different banks.
+template <OperandCopyConfig config>
+__device__ void copy_tile(const OperandCopy& x, int tile) {
+  constexpr int kBytes = config.element_bytes, kElements = 4 / kBytes, kSide = 32 * kElements, kPitch = 33;
+  constexpr int kWarps = kCopyThreads / 32;
+  constexpr int kTogether = kElements == 1 ? 4 : kElements == 2 ? 2 : 1;  // 4 or 8 words of a thread are on their way
+  __shared__ __align__(16) unsigned words[kSide * kPitch];
+  const int matrix = static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(tile)));
+  const int place = tile - matrix * x.units_of_matrix;
+  const int column = static_cast<int>(x.of_line.divide(static_cast<unsigned>(place)));
+  const int first_line = (place - column * x.units_of_line) * kSide, first = column * kSide;
+  const char* const from = x.from + matrix_offset(x, matrix) + first_line * x.from_line_bytes + first * x.from_element_bytes;
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  // Lanes go where neighbours lie closer.
+  const auto distance = [](Int64 step) { return step < 0 ? -step : step; };
+  const bool lanes_across = distance(x.from_line_bytes) <= distance(x.from_element_bytes);
+#pragma unroll kTogether
+  for (int r = 0; r < 32 / kWarps; ++r) {
+    const int other = warp + kWarps * r;
+    const int across = lanes_across ? lane : other, along = lanes_across ? other : lane;  // of the squares
+    const int lines = x.lines - first_line - across * kElements, left = x.length - first - along * kElements;
+    const char* const square = from + across * kElements * x.from_line_bytes + along * kElements * x.from_element_bytes;
+    unsigned square_words[kElements];
+#pragma unroll
+    for (int j = 0; j < kElements; ++j)
+      square_words[j] = load_across<kBytes>(x, square + j * x.from_element_bytes, j < left ? lines : 0);
+    transpose_words(square_words);
+#pragma unroll
+    for (int e = 0; e < kElements; ++e) words[(32 * e + across) * kPitch + along] = square_words[e];
+  }
+  __syncthreads();
+  const int row = static_cast<int>(threadIdx.x) / 8, chunk = static_cast<int>(threadIdx.x) % 8;
+  if (first + chunk * (16 / kBytes) >= x.length) return;
+#pragma unroll
+  for (int e = 0; e < kElements; ++e) {
+    const int line = first_line + row * kElements + e;
+    if (line >= x.lines) break;
+    const unsigned* w = words + (32 * e + row) * kPitch + 4 * chunk;
+    char* const to = x.to + (static_cast<Int64>(matrix) * x.lines + line) * x.to_line_bytes + Int64{first} * kBytes;
+    *reinterpret_cast<uint4*>(to + 16 * chunk) = make_uint4(w[0], w[1], w[2], w[3]);
+  }
+}
+
+template <OperandCopyConfig config>
+__device__ void matmul_copy_operands(const OperandCopies& copies) {
+  griddepcontrol_launch_dependents();  // the product's blocks begin, and wait, where no block of this is left to start
+  griddepcontrol_wait();
+  const int block = static_cast<int>(blockIdx.x);
+  const bool is_second = block >= copies.first_blocks;
+  const OperandCopy& x = copies.copy[is_second];
+  const int index = is_second ? block - copies.first_blocks : block;
+  if constexpr (!config.has_tiles) {
+    copy_lines<config>(x, index);
+  } else if constexpr (!config.has_lines) {
+    copy_tile<config>(x, index);
+  } else {
+    if (x.is_transposed) {
+      copy_tile<config>(x, index);
+    } else {
+      copy_lines<config>(x, index);
+    }
+  }
+}
+
+}  // namespace fovea
