@@ -28,10 +28,10 @@ struct BitsOf<4> {
 
 /// Byte offset of matrix `index` among those that the operand has.
 __device__ inline Int64 matrix_offset(const OperandCopy& x, int index) {
-  if (x.batch_sizes[0] * x.batch_sizes[1] * x.batch_sizes[2] == 1) return 0;
-  const int inner = index % x.batch_sizes[2], outer = index / x.batch_sizes[2];
-  return inner * x.from_batch_bytes[2] + outer % x.batch_sizes[1] * x.from_batch_bytes[1] +
-         outer / x.batch_sizes[1] * x.from_batch_bytes[0];
+  const auto quotient = [](int n, const Divisor& d) { return static_cast<int>(d.divide(static_cast<unsigned>(n))); };
+  const int middle = quotient(index, x.of_inner), outer = quotient(middle, x.of_middle);
+  return (index - middle * x.batch_sizes[2]) * x.from_batch_bytes[2] +
+         (middle - outer * x.batch_sizes[1]) * x.from_batch_bytes[1] + outer * x.from_batch_bytes[0];
 }
 
 /// 16 of the 32 bytes of low and high, from byte `shift` (0 to 15) on, a multiple of element_bytes.
@@ -65,10 +65,14 @@ __device__ void copy_lines(const OperandCopy& x, int block) {
     const int unit = (block * kCopyWords + i) * kCopyThreads + static_cast<int>(threadIdx.x);
     if (unit < x.units) {
       const int line = static_cast<int>(x.of_line.divide(static_cast<unsigned>(unit)));
-      const int matrix = static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(line)));
       const int word = unit - line * x.units_of_line;
-      const char* from =
-          x.from + matrix_offset(x, matrix) + (line - matrix * x.lines) * x.from_line_bytes + word * Int64{16};
+      const char* from = x.from + word * Int64{16};
+      if constexpr (config.has_batch) {
+        const int matrix = static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(line)));
+        from += matrix_offset(x, matrix) + (line - matrix * x.lines) * x.from_line_bytes;
+      } else {
+        from += line * x.from_line_bytes;
+      }
       char* const at = x.to + line * x.to_line_bytes + word * Int64{16};
       shift[i] = static_cast<unsigned>(reinterpret_cast<unsigned long long>(from)) & 15u;
       const char* aligned = from - shift[i];
@@ -138,11 +142,12 @@ __device__ void copy_tile(const OperandCopy& x, int tile) {
   constexpr int kWarps = kCopyThreads / 32;
   constexpr int kTogether = kElements == 1 ? 4 : kElements == 2 ? 2 : 1;  // 4 or 8 words of a thread are on their way
   __shared__ __align__(16) unsigned words[kSide * kPitch];
-  const int matrix = static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(tile)));
+  const int matrix = config.has_batch ? static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(tile))) : 0;
   const int place = tile - matrix * x.units_of_matrix;
   const int column = static_cast<int>(x.of_line.divide(static_cast<unsigned>(place)));
   const int first_line = (place - column * x.units_of_line) * kSide, first = column * kSide;
-  const char* const from = x.from + matrix_offset(x, matrix) + first_line * x.from_line_bytes + first * x.from_element_bytes;
+  const char* const from = x.from + (config.has_batch ? matrix_offset(x, matrix) : 0) + first_line * x.from_line_bytes +
+                           first * x.from_element_bytes;
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   // Lanes go where neighbours lie closer.
   const auto distance = [](Int64 step) { return step < 0 ? -step : step; };

@@ -125,8 +125,8 @@ jit::Unit copies_unit(const MatmulProblem& p) {
   jit::Unit unit;
   unit.entry = "matmul_copy_operands";
   unit.header = "kernels/matmul/copy_operands.cuh";
-  unit.config = fmt::format("OperandCopyConfig{{.element_bytes = {}, .has_lines = {}, .has_tiles = {}}}",
-                            size_bytes(p.dtype), has(false), has(true));
+  unit.config = fmt::format("OperandCopyConfig{{.element_bytes = {}, .has_lines = {}, .has_tiles = {}, .has_batch = {}}}",
+                            size_bytes(p.dtype), has(false), has(true), p.batch > 1);
   unit.parameters = "const __grid_constant__ OperandCopies copies";
   unit.body = "matmul_copy_operands<config>(copies);";
   unit.threads = kCopyThreads;
@@ -160,6 +160,7 @@ void take_units(OperandCopy& copy, int matrices, int element) {
     copy.of_line = by(copy.units_of_line), copy.of_matrix = by(copy.lines);
   }
   copy.units = matrices * copy.units_of_matrix;
+  copy.of_inner = by(copy.batch_sizes[2]), copy.of_middle = by(copy.batch_sizes[1]);
 }
 
 OperandCopy copy_of(const MatmulArgs& args, const MatrixArgs& x, const CopiedOperand& c, const Lines& l, DType dtype) {

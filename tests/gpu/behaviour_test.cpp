@@ -40,26 +40,6 @@ AttentionCase decoding(DType dtype) {
   return c;
 }
 
-/// A stream of the caller, not blocked by the default stream.
-class OwnStream {
- public:
-  OwnStream() {
-    const cuda::ScopedContext scope(gpu().device());
-    gpu().check(gpu().api().cuStreamCreate(&stream_, cuda::CU_STREAM_NON_BLOCKING), "cuStreamCreate");
-  }
-  ~OwnStream() {
-    const cuda::ScopedContext scope(gpu().device());
-    gpu().api().cuStreamDestroy(stream_);
-  }
-  OwnStream(const OwnStream&) = delete;
-  OwnStream& operator=(const OwnStream&) = delete;
-  operator Stream() const { return {stream_}; }
-  cuda::CUstream native() const { return stream_; }
-
- private:
-  cuda::CUstream stream_ = nullptr;
-};
-
 /// o and lse after one run on this stream.
 std::vector<std::byte> run_once(CaseData& data, Stream stream) {
   reset_outputs(data);
@@ -86,23 +66,6 @@ std::vector<std::byte> normal_elements(DType dtype, int count, float deviation) 
     }
   }
   return bytes;
-}
-
-/// Captures into a graph what `calls` enqueues, runs it so many times, and waits.
-void run_captured(const OwnStream& stream, int times, const std::function<void()>& calls) {
-  const cuda::ScopedContext scope(gpu().device());
-  const cuda::DriverApi& api = gpu().api();
-  cuda::CUgraph graph = nullptr;
-  cuda::CUgraphExec executable = nullptr;
-  gpu().check(api.cuStreamBeginCapture(stream.native(), cuda::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
-              "cuStreamBeginCapture");
-  calls();
-  gpu().check(api.cuStreamEndCapture(stream.native(), &graph), "cuStreamEndCapture");
-  gpu().check(api.cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
-  for (int i = 0; i < times; ++i) gpu().check(api.cuGraphLaunch(executable, stream.native()), "cuGraphLaunch");
-  gpu().synchronize(stream);
-  api.cuGraphExecDestroy(executable);
-  api.cuGraphDestroy(graph);
 }
 
 class Behaviour : public ::testing::TestWithParam<DType> {};

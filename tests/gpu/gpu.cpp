@@ -21,6 +21,22 @@ std::shared_ptr<const cuda::Kernel> Gpu::kernel(const std::string& header, const
   return cuda::load_kernel(device(), compiled->cubin, entry);
 }
 
+void run_captured(const OwnStream& stream, int times, const std::function<void()>& calls) {
+  const cuda::ScopedContext scope(gpu().device());
+  const cuda::DriverApi& api = gpu().api();
+  cuda::CUgraph graph = nullptr;
+  cuda::CUgraphExec executable = nullptr;
+  gpu().check(api.cuStreamBeginCapture(stream.native(), cuda::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+              "cuStreamBeginCapture");
+  calls();
+  gpu().check(api.cuStreamEndCapture(stream.native(), &graph), "cuStreamEndCapture");
+  gpu().check(api.cuGraphInstantiateWithFlags(&executable, graph, 0), "cuGraphInstantiateWithFlags");
+  for (int i = 0; i < times; ++i) gpu().check(api.cuGraphLaunch(executable, stream.native()), "cuGraphLaunch");
+  gpu().synchronize(stream);
+  api.cuGraphExecDestroy(executable);
+  api.cuGraphDestroy(graph);
+}
+
 DeviceCopy::DeviceCopy(std::span<const std::byte> bytes) : buffer_(gpu().device(), bytes.size()) { put(bytes); }
 
 void DeviceCopy::put(std::span<const std::byte> bytes) const {

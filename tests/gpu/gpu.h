@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,6 +52,29 @@ class DeviceCopy {
  private:
   cuda::DeviceBuffer buffer_;
 };
+
+/// A stream of the caller, not blocked by the default stream.
+class OwnStream {
+ public:
+  OwnStream() {
+    const cuda::ScopedContext scope(gpu().device());
+    gpu().check(gpu().api().cuStreamCreate(&stream_, cuda::CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+  }
+  ~OwnStream() {
+    const cuda::ScopedContext scope(gpu().device());
+    gpu().api().cuStreamDestroy(stream_);
+  }
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  operator Stream() const { return {stream_}; }
+  cuda::CUstream native() const { return stream_; }
+
+ private:
+  cuda::CUstream stream_ = nullptr;
+};
+
+/// Captures into a graph what `calls` enqueues, runs it so many times, and waits.
+void run_captured(const OwnStream& stream, int times, const std::function<void()>& calls);
 
 /// The tensors of a case, guards included, on GPU 0.
 class DeviceCase {

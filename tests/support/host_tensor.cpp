@@ -14,9 +14,9 @@ namespace fovea::testing {
 
 void allocate(HostTensor& t, std::byte fill) {
   const auto extent = static_cast<std::size_t>(extent_bytes(t.view));
-  t.bytes.assign(extent + 2 * kGuardBytes, kGuard);
-  t.offset = kGuardBytes;
-  std::fill_n(t.bytes.begin() + kGuardBytes, extent, fill);
+  t.bytes.assign(extent + 2 * kGuardBytes + t.shift, kGuard);
+  t.offset = kGuardBytes + t.shift;
+  std::fill_n(t.bytes.begin() + static_cast<std::ptrdiff_t>(t.offset), extent, fill);
   t.view.data = t.bytes.data() + t.offset;
 }
 
@@ -62,6 +62,8 @@ std::string check_gaps(const HostTensor& t, const char* name) {
   return "";
 }
 
-void reset(HostTensor& t) { std::fill(t.bytes.begin() + kGuardBytes, t.bytes.end() - kGuardBytes, kPattern); }
+void reset(HostTensor& t) {
+  std::fill(t.bytes.begin() + static_cast<std::ptrdiff_t>(t.offset), t.bytes.end() - kGuardBytes, kPattern);
+}
 
 }  // namespace fovea::testing

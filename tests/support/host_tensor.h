@@ -23,10 +23,11 @@ inline constexpr std::uint32_t kUnfilled = 0;
 struct HostTensor {
   std::vector<std::byte> bytes;
   std::size_t offset = 0;  // of the view's first element in bytes
+  std::size_t shift = 0;   // bytes of the guard before it beyond the usual ones: it begins at no aligned address
   TensorView view;         // view.data points into bytes
 };
 
-/// Memory for t.view, whose shape, strides and dtype are set, filled with `fill`, between guards.
+/// Memory for t.view, whose shape, strides and dtype (and t.shift) are set, filled with `fill`, between guards.
 void allocate(HostTensor& t, std::byte fill);
 
 /// value, rounded to the tensor's dtype, at element `index` from the view's first.

@@ -17,8 +17,10 @@ namespace {
 
 /// A (batch..., rows, cols) tensor in the given order; batches lie one behind the other, with a gap where rows have
 /// one.
-HostTensor make_matrix(DType dtype, const std::vector<int>& batch, int rows, int cols, Order order, std::byte fill) {
+HostTensor make_matrix(DType dtype, const std::vector<int>& batch, int rows, int cols, Order order, std::byte fill,
+                       int shift = 0) {
   HostTensor t;
+  t.shift = static_cast<std::size_t>(shift * size_bytes(dtype));
   t.view.dtype = dtype;
   t.view.ndim = static_cast<int>(batch.size()) + 2;
   const int row = t.view.ndim - 2, col = row + 1;
@@ -108,6 +110,7 @@ std::string to_string(const MatmulCase& c) {
   std::string text = fmt::format("{}: {} m={} n={} k={} a {}, b {}, d {}", c.name, name_of(c.dtype), c.m, c.n, c.k,
                                  text_of(c.a_order), text_of(c.b_order), text_of(c.d_order));
   if (!c.batch.empty()) text += fmt::format(" batch {}", fmt::join(c.batch, " x "));
+  if (c.a_shift != 0 || c.b_shift != 0) text += fmt::format(" shifted by {} and {}", c.a_shift, c.b_shift);
   if (c.d_dtype) text += fmt::format(" -> {}", name_of(*c.d_dtype));
   if (c.has_c) text += fmt::format(" alpha={} beta={}{}", c.alpha, c.beta, c.c_is_d ? " c is d" : "");
   if (c.has_bias) text += " bias";
@@ -118,8 +121,8 @@ std::string to_string(const MatmulCase& c) {
 }
 
 MatmulData::MatmulData(const MatmulCase& x, std::uint32_t seed) : description(x) {
-  a = make_matrix(x.dtype, x.differs ? x.batch_a : x.batch, x.m, x.k, x.a_order, kGuard);
-  b = make_matrix(x.dtype, x.differs ? x.batch_b : x.batch, x.k, x.n, x.b_order, kGuard);
+  a = make_matrix(x.dtype, x.differs ? x.batch_a : x.batch, x.m, x.k, x.a_order, kGuard, x.a_shift);
+  b = make_matrix(x.dtype, x.differs ? x.batch_b : x.batch, x.k, x.n, x.b_order, kGuard, x.b_shift);
   const DType other = x.dtype == DType::kE4M3 ? DType::kBF16 : x.dtype;
   const DType d_dtype = x.d_dtype.value_or(other);
   d = make_matrix(d_dtype, x.batch, x.m, x.n, x.d_order, kPattern);

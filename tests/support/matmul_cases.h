@@ -40,6 +40,7 @@ struct MatmulCase {
   std::vector<int> batch_a, batch_b;  // of a and b where they differ (used if differs is set)
   bool differs = false;
   Order a_order = Order::kRows, b_order = Order::kRows, d_order = Order::kRows;
+  int a_shift = 0, b_shift = 0;  // elements by which the operand begins behind an aligned address
   std::optional<DType> d_dtype, c_dtype,
       bias_dtype;       // absent: that of a (bf16 for e4m3); c and bias exist with the flags below
   bool has_c = false;   // with beta
