@@ -35,7 +35,8 @@ struct MatmulConfig {
   int block_m = 0;  // on a CPU the blocks of a task, in the cache; on a GPU the tile of a block of threads
   int block_n = 0;
   int block_k = 0;
-  // CPU kernels only: the operand goes through packed panels, else the kernel reads the caller's rows
+  // The operand is copied: on a CPU into packed panels, on a GPU to where the copy engine can read it (the caller's a
+  // and b, whether or not they change places)
   bool packs_a = false;
   bool packs_b = false;
   // GPU kernels only

@@ -10,7 +10,7 @@
 namespace fovea {
 
 struct OperandCopyConfig {
-  int element_bytes = 2;  // 1, 2 or 4
+  int element_bytes = 2;   // 1, 2 or 4
   bool has_lines = false;  // of the operands that are copied one at least …
   bool has_tiles = false;  // … is copied so (OperandCopy.is_transposed)
   bool has_batch = false;
@@ -34,7 +34,7 @@ struct OperandCopy {
   bool is_transposed = false;                     // lines of the copy are no lines of the operand
   // Units: words of 16 bytes, line after line; or tiles, those of the same place in all lines first.
   int units = 0, units_of_line = 0, units_of_matrix = 0;
-  Divisor of_line, of_matrix;  // by units of a line and by lines of a matrix; by tiles across lines and of a matrix
+  Divisor of_line, of_matrix;   // by units of a line and by lines of a matrix; by tiles across lines and of a matrix
   Divisor of_inner, of_middle;  // by batch_sizes[2] and [1]
 };
 

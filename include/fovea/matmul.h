@@ -45,7 +45,8 @@ struct MatmulTile {
   int num_splits = 0;  ///< parts of k that are computed apart and then added; 1 does not split
   /// Blocks of threads that each compute tile after tile (true) or one tile (false). Means nothing on a CPU.
   std::optional<bool> persistent;
-  /// Whether an operand goes through packed panels or is read where it lies. Means nothing on a GPU.
+  /// Whether an operand goes through packed panels or is read where it lies. On a GPU it follows from the operand
+  /// whether it is copied first, and what is asked here means nothing.
   std::optional<bool> packs_a, packs_b;
   friend bool operator==(const MatmulTile&, const MatmulTile&) = default;
 };

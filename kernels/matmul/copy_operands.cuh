@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies operands of a matrix product to where the copy engine can read them: lines at multiples of 128 bytes. What is
-// contiguous in the operand stays so (copy_lines): 16 aligned bytes are read for 16 that are written, twice, since lines
-// may begin anywhere; the second time they come from the L1 cache. Else tiles of 128 bytes by 128 / element_bytes lines
-// are transposed, four bytes at a time, on their way through shared memory (copy_tile).
-// Nothing in the copy behind a line's end is ever read as data: the tensor maps of the product end where lines do.
+// contiguous in the operand stays so (copy_lines): 16 aligned bytes are read for 16 that are written, twice, since
+// lines may begin anywhere; the second time they come from the L1 cache. Else tiles of 128 bytes by 128 / element_bytes
+// lines are transposed, four bytes at a time, on their way through shared memory (copy_tile). Nothing in the copy
+// behind a line's end is ever read as data: the tensor maps of the product end where lines do.
 #pragma once
 
 #include "contract/operand_copies.h"
@@ -38,7 +38,7 @@ __device__ inline Int64 matrix_offset(const OperandCopy& x, int index) {
 template <int element_bytes>
 __device__ inline uint4 shifted(const uint4& low, const uint4& high, unsigned shift) {
   const bool by_8 = shift & 8, by_4 = shift & 4;
-  const unsigned a[6] = {by_8 ? low.z : low.x, by_8 ? low.w : low.y,  by_8 ? high.x : low.z,
+  const unsigned a[6] = {by_8 ? low.z : low.x,  by_8 ? low.w : low.y,   by_8 ? high.x : low.z,
                          by_8 ? high.y : low.w, by_8 ? high.z : high.x, by_8 ? high.w : high.y};
   unsigned b[5];
 #pragma unroll

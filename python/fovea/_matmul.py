@@ -36,7 +36,9 @@ def matmul(
 
     a (..., m, k), b (..., k, n): NumPy, PyTorch, JAX or CuPy arrays of one dtype (float32, float16, bfloat16,
         float8_e4m3fn) on one device; up to three leading dimensions, which broadcast. Any strides: a transposed matrix
-        is not copied. On GPUs float8_e4m3fn is fast with k contiguous in both: b as w.mT of a weight w (n, k).
+        is not copied. Hopper's copy engine wants rows at multiples of 16 bytes, and float8_e4m3fn with k contiguous in
+        both (b as w.mT of a weight w (n, k)): other operands are copied on the GPU, in memory of the library, where that
+        is faster; explain_matmul says so. On other GPUs such float8_e4m3fn is slow.
     a_scale, b_scale: float32 arrays, factors of the elements of float8_e4m3fn operands: one number for each, or both per
         block of 128, a_scale (..., m, ceil(k / 128)) and b_scale (..., ceil(k / 128), ceil(n / 128)).
     c (..., m, n): added, times beta (default 1 if c is given). bias (n,): added to every row.

@@ -4,7 +4,7 @@
 namespace fovea {
 
 std::span<const MatmulKernel* const> matmul_kernels() {
-  // Read top to bottom. Where two could do it, the earlier one says in its supports() when it yields.
+  // Read top to bottom. Where two could do it, the earlier one says in its supports(), or pays(), when it yields.
   static constexpr const MatmulKernel* kKernels[] = {
       &matmul_sm90,
       &matmul_sm80,

@@ -214,7 +214,8 @@ void run(Runtime& runtime, const MatmulPlan& plan, const MatmulProblem&, const M
       sizeof(float) * static_cast<std::size_t>(c.block_m) * static_cast<std::size_t>(c.block_n);
   std::optional<cuda::WorkspaceLease> sent;
   if (shares)
-    sent.emplace(runtime.impl().counters.acquire(device, stream, blocks * sizeof(int) * static_cast<std::size_t>(c.warps)));
+    sent.emplace(
+        runtime.impl().counters.acquire(device, stream, blocks * sizeof(int) * static_cast<std::size_t>(c.warps)));
   // Copies and sums in one lease: a stream has one workspace.
   const cuda::WorkspaceLease memory =
       runtime.impl().workspaces.acquire(device, stream, copy_bytes + (shares ? blocks * tile_bytes : 0));

@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::int64_t kMaxUnits = (std::int64_t{1} << 31) - 1;  // words of 16 bytes that a kernel counts
 
-// TODO fit
 constexpr double kCopyLaunchUs = 1.5;
 constexpr double kLineBytesPerUs = 3.3e6, kTileBytesPerUs = 2.7e6;  // read and written
 
@@ -105,16 +104,13 @@ double copies_us(const MatmulProblem& p) {
 
 std::string copies_text(const MatmulProblem& p) {
   const CopiedOperands c = copied_operands(p);
-  const auto what = [](const CopiedOperand& x) {
-    return x.is_transposed ? "copied with k contiguous" : "copied to aligned rows";
-  };
+  const auto how = [](const CopiedOperand& x) { return x.is_transposed ? "with k contiguous" : "to aligned rows"; };
   if (!c.any()) return {};
-  if (c.a.is_copied && c.b.is_copied) {
-    return c.a.is_transposed == c.b.is_transposed
-               ? fmt::format(", a and b {} first", what(c.a))
-               : fmt::format(", a {} and b {} first", what(c.a), what(c.b));
-  }
-  return fmt::format(", {} {} first", c.a.is_copied ? "a" : "b", what(c.a.is_copied ? c.a : c.b));
+  std::string text = !c.b.is_copied                           ? fmt::format("a copied {}", how(c.a))
+                     : !c.a.is_copied                         ? fmt::format("b copied {}", how(c.b))
+                     : c.a.is_transposed == c.b.is_transposed ? fmt::format("a and b copied {}", how(c.a))
+                                                              : fmt::format("a copied {} and b {}", how(c.a), how(c.b));
+  return fmt::format(", {} first (up to {:.3g} MB)", text, static_cast<double>(copied_bytes(p)) / 1e6);
 }
 
 jit::Unit copies_unit(const MatmulProblem& p) {
@@ -125,8 +121,9 @@ jit::Unit copies_unit(const MatmulProblem& p) {
   jit::Unit unit;
   unit.entry = "matmul_copy_operands";
   unit.header = "kernels/matmul/copy_operands.cuh";
-  unit.config = fmt::format("OperandCopyConfig{{.element_bytes = {}, .has_lines = {}, .has_tiles = {}, .has_batch = {}}}",
-                            size_bytes(p.dtype), has(false), has(true), p.batch > 1);
+  unit.config =
+      fmt::format("OperandCopyConfig{{.element_bytes = {}, .has_lines = {}, .has_tiles = {}, .has_batch = {}}}",
+                  size_bytes(p.dtype), has(false), has(true), p.batch > 1);
   unit.parameters = "const __grid_constant__ OperandCopies copies";
   unit.body = "matmul_copy_operands<config>(copies);";
   unit.threads = kCopyThreads;

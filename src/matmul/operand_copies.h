@@ -16,7 +16,7 @@ namespace fovea {
 /// What becomes of one operand.
 struct CopiedOperand {
   bool is_copied = false;
-  bool is_transposed = false;  // k is contiguous in the copy, and not in the operand
+  bool is_transposed = false;                  // k is contiguous in the copy, and not in the operand
   MatrixOrder order = MatrixOrder::kRowMajor;  // in which it is multiplied
 };
 struct CopiedOperands {
@@ -39,7 +39,7 @@ std::string copies_illegal(const MatmulProblem& problem);
 /// Predicted time that copying adds to the call, microseconds; 0 without copies.
 double copies_us(const MatmulProblem& problem);
 
-/// ", a copied to aligned rows first"; empty without copies.
+/// ", a copied to aligned rows first (up to 8.1 MB)"; empty without copies.
 std::string copies_text(const MatmulProblem& problem);
 
 /// The kernel that makes them all.

@@ -35,9 +35,9 @@ std::string names_of(Cards<Operation> kernels) {
 
 }  // namespace choose_detail
 
-/// The first card of the list that supports the problem on this device and pays there (or the one named in the key). The cards before
-/// it go to refused. Throws kUnsupported with each card's reason; kInvalidArgument if the key names a kernel that the
-/// list does not have.
+/// The first card of the list that supports the problem on this device and pays there (or the one named in the key).
+/// The cards before it go to refused. Throws kUnsupported with each card's reason; kInvalidArgument if the key names a
+/// kernel that the list does not have.
 template <typename Operation>
 const Card<Operation>& choose_card(Cards<Operation> kernels, const PlanKey<Operation>& key, const DeviceInfo& device,
                                    std::vector<Refusal>* refused) {

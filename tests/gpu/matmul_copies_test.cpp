@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products whose operands matmul_sm90 copies first: every layout, alignment, batch and dtype, by exact sums of integers;
-// operands that end where memory does; graphs, calls in a row, and copies beside the sums of shared tiles.
+// Products whose operands matmul_sm90 copies first: every layout, alignment, batch and dtype, by exact sums of
+// integers; operands that end where memory does; graphs, calls in a row, and copies beside the sums of shared tiles.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -61,7 +61,8 @@ INSTANTIATE_TEST_SUITE_P(Dtypes, CopiedOperand,
                            return std::string(name_of(p.param.dtype)) + scale;
                          });
 
-constexpr Order kOrders[] = {Order::kRows, Order::kColumns, Order::kGappyRows, Order::kGappyColumns, Order::kEverySecond};
+constexpr Order kOrders[] = {Order::kRows, Order::kColumns, Order::kGappyRows, Order::kGappyColumns,
+                             Order::kEverySecond};
 
 TEST_P(CopiedOperand, is_right_in_every_layout_at_every_alignment) {
   for (const Order a : kOrders) {
@@ -83,8 +84,10 @@ TEST_P(CopiedOperand, is_right_in_a_batch) {
   for (const Order a : {Order::kRows, Order::kColumns, Order::kEverySecond}) {
     for (const Order b : {Order::kRows, Order::kColumns, Order::kEverySecond}) {
       using Sizes = std::vector<int>;
-      for (const auto& [batch_a, batch_b] :
-           {std::pair{Sizes{3, 2}, Sizes{3, 2}}, {Sizes{3, 1}, Sizes{2}}, {Sizes{3, 2}, Sizes{}}, {Sizes{}, Sizes{3, 2}}}) {
+      for (const auto& [batch_a, batch_b] : {std::pair{Sizes{3, 2}, Sizes{3, 2}},
+                                             {Sizes{3, 1}, Sizes{2}},
+                                             {Sizes{3, 2}, Sizes{}},
+                                             {Sizes{}, Sizes{3, 2}}}) {
         MatmulCase c = product(GetParam(), 19, 35, 67);
         c.a_order = a, c.b_order = b;
         c.batch = {3, 2};
@@ -98,7 +101,8 @@ TEST_P(CopiedOperand, is_right_in_a_batch) {
 }
 
 TEST_P(CopiedOperand, is_right_at_the_edges) {
-  for (const auto& [m, n, k] : {std::array{1, 1, 1}, {1, 129, 1}, {129, 1, 3}, {1, 1, 1031}, {3, 1025, 7}, {1025, 3, 257}}) {
+  for (const auto& [m, n, k] :
+       {std::array{1, 1, 1}, {1, 129, 1}, {129, 1, 3}, {1, 1, 1031}, {3, 1025, 7}, {1025, 3, 257}}) {
     for (const Order order : {Order::kRows, Order::kColumns}) {
       MatmulCase c = product(GetParam(), m, n, k);
       c.a_order = c.b_order = order;
@@ -136,7 +140,8 @@ TEST_P(CopiedOperand, spreads_no_nan) {
 void run_at_the_end_of_memory(DType dtype, bool a_is_transposed, bool b_is_transposed) {
   // 65 elements a line, and as many lines as make the memory a multiple of 256 bytes.
   const int lines = 256 / size_bytes(dtype), length = 65;
-  const int m = a_is_transposed ? length : lines, k = a_is_transposed ? lines : length, n = b_is_transposed ? lines : length;
+  const int m = a_is_transposed ? length : lines, k = a_is_transposed ? lines : length,
+            n = b_is_transposed ? lines : length;
   if (b_is_transposed ? k != length : k != lines) return;  // b would be another size
   const auto ones = [&](std::size_t count) {
     std::vector<std::byte> bytes(count * static_cast<std::size_t>(size_bytes(dtype)));
@@ -155,7 +160,8 @@ void run_at_the_end_of_memory(DType dtype, bool a_is_transposed, bool b_is_trans
   const DeviceCopy d(std::vector<float>(static_cast<std::size_t>(m * n), -1.0f));
   const Device device = {DeviceKind::kCUDA, 0};
   const auto view = [&](const DeviceCopy& x, int rows, int cols, bool is_transposed) {
-    TensorView t = TensorView::contiguous(x.data(), dtype, {is_transposed ? cols : rows, is_transposed ? rows : cols}, device);
+    TensorView t =
+        TensorView::contiguous(x.data(), dtype, {is_transposed ? cols : rows, is_transposed ? rows : cols}, device);
     if (is_transposed) std::swap(t.shape[0], t.shape[1]), std::swap(t.strides[0], t.strides[1]);
     return t;
   };
@@ -199,10 +205,12 @@ std::vector<std::byte> run_once(const std::function<void(const MatmulTensors&, c
 TEST(CopiedOperands, are_copied_again_by_every_replay_of_a_graph) {
   if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
   const OwnStream stream;
-  const auto expected = run_once([&](const auto& t, const auto& o) { matmul(gpu().runtime, t, o, stream); gpu().synchronize(stream); });
-  const auto captured = run_once([&](const auto& t, const auto& o) {
-    run_captured(stream, 3, [&] { matmul(gpu().runtime, t, o, stream); });
+  const auto expected = run_once([&](const auto& t, const auto& o) {
+    matmul(gpu().runtime, t, o, stream);
+    gpu().synchronize(stream);
   });
+  const auto captured = run_once(
+      [&](const auto& t, const auto& o) { run_captured(stream, 3, [&] { matmul(gpu().runtime, t, o, stream); }); });
   EXPECT_TRUE(captured == expected);
 }
 

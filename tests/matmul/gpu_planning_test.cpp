@@ -11,6 +11,7 @@
 #include "matmul/gpu_matmul.h"
 #include "matmul/kernels.h"
 #include "matmul/matmul_sm90_cost.h"
+#include "matmul/operand_copies.h"
 #include "plan/matmul_plan.h"
 #include "runtime.h"
 
@@ -27,7 +28,7 @@ MatmulProblem product(int m, int n, int k, DType dtype = DType::kBF16) {
 
 std::string first_card(const MatmulProblem& p, const DeviceInfo& device) {
   for (const MatmulKernel* card : matmul_kernels()) {
-    if (card->supports(p, device)) return std::string(card->name);
+    if (card->supports(p, device) && (!card->pays || card->pays(p, device))) return std::string(card->name);
   }
   return "none";
 }
@@ -52,11 +53,7 @@ TEST(MatmulOnGpus, fast_math_is_tf32_where_there_is_a_matrix_unit_for_it) {
   for (const MatrixOrder a : {kRows, kColumns}) {
     for (const MatrixOrder b : {kRows, kColumns}) {
       p.a_order = a, p.b_order = b;
-      if (a == kColumns && b == kRows) {  // wgmma takes one operand at least with k contiguous
-        EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
-        EXPECT_NE(matmul_sm90.supports(p, hopper).reason.find("k contiguous in one operand"), std::string::npos);
-        continue;
-      }
+      if (a == kColumns && b == kRows) continue;  // wgmma takes one operand at least with k contiguous
       EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
       for (const MatmulConfig& c : sm90_candidates(p, hopper)) {
         EXPECT_EQ(c.block_k, 32);
@@ -79,7 +76,6 @@ TEST(MatmulOnGpus, rows_that_are_read_element_by_element_are_split_among_more_bl
   const DeviceInfo hopper = cuda::require_architecture("sm_90a");
   MatmulProblem p = product(114, 879, 640);
   p.b_alignment_bytes = p.d_alignment_bytes = 2;
-  EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
   EXPECT_EQ(matmul_sm80.candidates(p, hopper).front().num_splits, 8);  // 25 us on an H200; 78 without splits
   p = product(4096, 4096, 4096);
   const MatmulConfig large = matmul_sm80.candidates(p, cuda::require_architecture("sm_80")).front();
@@ -109,20 +105,99 @@ TEST(MatmulOnGpus, fp8_needs_its_matrix_unit_and_says_which_layout_is_fast) {
     EXPECT_TRUE(c.swaps_ab || kScaleBlock % c.block_n == 0) << c.block_n;  // the columns of a tile share a scale
     EXPECT_EQ(c.a_scale_lines, c.swaps_ab ? 128 : 1);
   }
-  p.b_order = MatrixOrder::kRowMajor;
-  EXPECT_NE(matmul_sm90.supports(p, hopper).reason.find("transposed view"), std::string::npos);
-  EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
 }
 
-TEST(MatmulOnGpus, rows_that_the_copy_engine_cannot_address_go_to_mma_sync_with_a_reason) {
-  MatmulProblem p = product(64, 64, 64);
-  p.b_alignment_bytes = 8;
+/// What matmul_sm90 offers for a product with copies.
+MatmulConfig first_copying(const MatmulProblem& p, const DeviceInfo& device) {
+  EXPECT_TRUE(matmul_sm90.supports(p, device)) << to_string(p);
+  return matmul_sm90.candidates(p, device).front();
+}
+
+TEST(MatmulOnGpus, operands_that_the_copy_engine_cannot_read_are_copied) {
   const DeviceInfo hopper = cuda::require_architecture("sm_90a");
-  const Support support = matmul_sm90.supports(p, hopper);
-  EXPECT_FALSE(support);
-  EXPECT_NE(support.reason.find("rows of b at multiples of 16 bytes; they are at multiples of 8"), std::string::npos)
-      << support.reason;
+  MatmulProblem p = product(4096, 4096, 4096);
+  EXPECT_FALSE(first_copying(p, hopper).packs_a || first_copying(p, hopper).packs_b);
+  p.b_alignment_bytes = 8;  // rows
+  MatmulConfig c = first_copying(p, hopper);
+  EXPECT_FALSE(c.packs_a);
+  EXPECT_TRUE(c.packs_b);
+  EXPECT_EQ(c.swaps_ab ? c.a_copy_bytes : c.b_copy_bytes, 16);
+  EXPECT_EQ(with_copies(p).b_order, MatrixOrder::kRowMajor);
+  p.a_order = MatrixOrder::kStrided;
+  c = first_copying(p, hopper);
+  EXPECT_TRUE(c.packs_a && c.packs_b);
+  EXPECT_EQ(with_copies(p).a_order, MatrixOrder::kRowMajor);
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
+  EXPECT_EQ(copied_bytes(p), 2 * std::int64_t{4096} * 4096 * 2);
+}
+
+TEST(MatmulOnGpus, copies_have_k_contiguous_where_the_product_needs_it) {
+  constexpr MatrixOrder kRows = MatrixOrder::kRowMajor, kColumns = MatrixOrder::kColumnMajor;
+  MatmulProblem p = product(512, 1024, 256, DType::kE4M3);
+  p.a_order = kColumns;
+  CopiedOperands c = copied_operands(p);
+  EXPECT_TRUE(c.a.is_transposed && c.a.order == kRows);
+  EXPECT_TRUE(c.b.is_transposed && c.b.order == kColumns);
+  p.a_order = kRows, p.b_order = kColumns, p.b_alignment_bytes = 1;
+  c = copied_operands(p);
+  EXPECT_FALSE(c.a.is_copied);
+  EXPECT_TRUE(c.b.is_copied && !c.b.is_transposed);
+  // TF32 wants it in one operand: in the one that is copied anyway, else in the smaller one.
+  p = product(512, 1024, 256, DType::kF32);
+  p.math = Math::kFast;
+  p.a_order = kColumns;
+  c = copied_operands(p);
+  EXPECT_TRUE(c.a.is_transposed && !c.b.is_copied);
+  p.m = 2048;
+  c = copied_operands(p);
+  EXPECT_TRUE(!c.a.is_copied && c.b.is_transposed);
+  p.a_alignment_bytes = 4;
+  c = copied_operands(p);
+  EXPECT_TRUE(c.a.is_transposed && !c.b.is_copied);
+  p.b_alignment_bytes = 4, p.shares_b = true, p.batch = 2;  // one b is smaller than two a
+  c = copied_operands(p);
+  EXPECT_TRUE(c.a.is_copied && !c.a.is_transposed && c.b.is_transposed);
+}
+
+TEST(MatmulOnGpus, a_shared_operand_is_copied_once) {
+  MatmulProblem p = product(100, 96, 70);
+  p.batch = 5;
+  p.a_alignment_bytes = p.b_alignment_bytes = 4;
+  EXPECT_EQ(copied_bytes(p), 5 * (100 * 256 + 70 * 256));  // rows of 140 and of 192 bytes
+  p.shares_b = true;
+  EXPECT_EQ(copied_bytes(p), 5 * 100 * 256 + 70 * 256);
+  MatmulArgs args;
+  args.m = p.m, args.n = p.n, args.k = p.k;
+  args.batch = args.batch_sizes[2] = 5;
+  args.a = {nullptr, 70, 1, {0, 0, 7000}};
+  args.b = {nullptr, 96, 1, {0, 0, 0}};
+  const CopiedOperands copied = copied_operands(p);
+  OperandCopyPlan plan = plan_copies(copied, p.dtype, args);
+  EXPECT_EQ(plan.bytes, copied_bytes(p));
+  EXPECT_EQ(plan.copies.copy[0].units, 5 * 100 * 9);  // words of 16 bytes
+  EXPECT_EQ(plan.copies.copy[1].units, 70 * 12);
+  alignas(16) static char workspace[1];
+  take_copies(copied, p.dtype, plan, workspace, args);
+  EXPECT_EQ(args.a.data, workspace);
+  EXPECT_EQ(args.a.stride_row, 128);
+  EXPECT_EQ(args.a.stride_batch[2], 100 * 128);
+  EXPECT_EQ(static_cast<const char*>(args.b.data) - workspace, 5 * 100 * 256);
+  EXPECT_EQ(args.b.stride_batch[2], 0);
+}
+
+TEST(MatmulOnGpus, copies_are_made_where_they_pay) {
+  const DeviceInfo hopper = cuda::require_architecture("sm_90a");
+  MatmulProblem p = product(3061, 1139, 965);
+  p.a_alignment_bytes = p.b_alignment_bytes = p.d_alignment_bytes = 2;
+  EXPECT_EQ(first_card(p, hopper), "matmul_sm90");
+  p.m = p.n = p.k = 65;
+  p.a_alignment_bytes = p.b_alignment_bytes = 8;
   EXPECT_EQ(first_card(p, hopper), "matmul_sm80");
+  EXPECT_NE(matmul_sm90.pays(p, hopper).reason.find("to copy operands that the copy engine cannot read"),
+            std::string::npos);
+  p = product(1 << 16, 1 << 16, 1 << 19);
+  p.a_alignment_bytes = 2;
+  EXPECT_NE(matmul_sm90.supports(p, hopper).reason.find("a copy would have more than"), std::string::npos);
 }
 
 TEST(MatmulOnGpus, every_candidate_is_legal_and_fits) {
@@ -184,7 +259,8 @@ TEST(MatmulOnGpus, the_callers_blocks_leave_a_cluster_that_does_not_suit_them) {
     if (!matmul_sm90.supports(p, hopper)) continue;
     std::string choice;
     const MatmulTile tile = {.block_m = 64, .block_n = 64, .block_k = matmul_sm90_block_k(p.dtype)};
-    EXPECT_EQ(sm90_illegal(sm90_fitted(choose_config(sm90_candidates(p, hopper), tile, &choice))), "") << to_string(p);
+    EXPECT_EQ(sm90_illegal(sm90_fitted(choose_config(matmul_sm90.candidates(p, hopper), tile, &choice))), "")
+        << to_string(p);
   }
   std::string choice;
   const MatmulTile tile = {.block_m = 64, .block_n = 64, .block_k = 64, .cluster_m = 2};
