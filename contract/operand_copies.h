@@ -17,7 +17,7 @@ struct OperandCopyConfig {
 };
 
 inline constexpr int kCopyThreads = 256;
-inline constexpr int kCopyWords = 4;        // of 16 bytes, that a thread copies where lines stay lines
+inline constexpr int kCopyWords = 2;        // of 16 bytes, that a thread copies where lines stay lines
 inline constexpr int kCopyTileBytes = 128;  // of a line, in a tile of 128 / element_bytes lines
 inline constexpr int kCopyLineBytes = 128;  // a copy's lines begin at multiples of this
 

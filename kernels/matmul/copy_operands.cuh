@@ -76,10 +76,11 @@ __device__ void copy_lines(const OperandCopy& x, int block) {
       char* const at = x.to + line * x.to_line_bytes + word * Int64{16};
       shift[i] = static_cast<unsigned>(reinterpret_cast<unsigned long long>(from)) & 15u;
       const char* aligned = from - shift[i];
-      if (aligned + (shift[i] ? 32 : 16) <= x.end) {
+      const char* above = aligned + (shift[i] ? 16 : 0);
+      if (above + 16 <= x.end) {
         to[i] = at;
         low[i] = *reinterpret_cast<const uint4*>(aligned);
-        if (shift[i]) high[i] = *reinterpret_cast<const uint4*>(aligned + 16);
+        high[i] = *reinterpret_cast<const uint4*>(above);
       } else {  // the operand ends here, and perhaps the memory
         const int count = min_of(x.length - word * kElements, kElements);
 #pragma unroll 1
@@ -90,33 +91,6 @@ __device__ void copy_lines(const OperandCopy& x, int block) {
 #pragma unroll
   for (int i = 0; i < kCopyWords; ++i) {
     if (to[i]) *reinterpret_cast<uint4*>(to[i]) = shifted<config.element_bytes>(low[i], high[i], shift[i]);
-  }
-}
-
-/// Four bytes: elements of `lines` neighbouring lines, as many as fit. Contiguous ones are read at once, wherever they
-/// begin.
-template <int element_bytes>
-__device__ inline unsigned load_across(const OperandCopy& x, const char* from, int lines) {
-  constexpr int kElements = 4 / element_bytes;
-  using Bits = typename BitsOf<element_bytes>::Type;
-  if constexpr (element_bytes == 4) {
-    return lines > 0 ? *reinterpret_cast<const unsigned*>(from) : 0;
-  } else {
-    const unsigned shift = static_cast<unsigned>(reinterpret_cast<unsigned long long>(from)) & 3u;
-    const char* aligned = from - shift;
-    if (lines >= kElements && x.from_line_bytes == element_bytes && aligned + (shift ? 8 : 4) <= x.end) {
-      const unsigned low = *reinterpret_cast<const unsigned*>(aligned);
-      const unsigned high = shift ? *reinterpret_cast<const unsigned*>(aligned + 4) : 0;
-      return __funnelshift_r(low, high, 8 * shift);
-    }
-    unsigned bits = 0;
-#pragma unroll
-    for (int e = 0; e < kElements; ++e) {
-      if (e < lines)
-        bits |= static_cast<unsigned>(*reinterpret_cast<const Bits*>(from + e * x.from_line_bytes))
-                << (8 * element_bytes * e);
-    }
-    return bits;
   }
 }
 
@@ -134,47 +108,135 @@ __device__ inline void transpose_words(unsigned (&w)[4]) {
   w[2] = __byte_perm(c, d, 0x5410), w[3] = __byte_perm(c, d, 0x7632);
 }
 
-/// 32 x 32 squares of 4 bytes by 4 / element_bytes lines. Word `along` of line i kElements + e of the tile lies at
-/// (32 e + i, along) in shared memory: lanes that write it, and those that read it, meet 32 different banks.
+/// A tile of 32 x 32 squares of 4 bytes by 4 / element_bytes lines, and the part of it that is inside the operand. A
+/// thread copies kRounds squares.
 template <OperandCopyConfig config>
-__device__ void copy_tile(const OperandCopy& x, int tile) {
-  constexpr int kBytes = config.element_bytes, kElements = 4 / kBytes, kSide = 32 * kElements, kPitch = 33;
-  constexpr int kWarps = kCopyThreads / 32;
-  constexpr int kTogether = kElements == 1 ? 4 : kElements == 2 ? 2 : 1;  // 4 or 8 words of a thread are on their way
-  __shared__ __align__(16) unsigned words[kSide * kPitch];
-  const int matrix = config.has_batch ? static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(tile))) : 0;
-  const int place = tile - matrix * x.units_of_matrix;
-  const int column = static_cast<int>(x.of_line.divide(static_cast<unsigned>(place)));
-  const int first_line = (place - column * x.units_of_line) * kSide, first = column * kSide;
-  const char* const from = x.from + (config.has_batch ? matrix_offset(x, matrix) : 0) + first_line * x.from_line_bytes +
-                           first * x.from_element_bytes;
-  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
-  // Lanes go where neighbours lie closer.
-  const auto distance = [](Int64 step) { return step < 0 ? -step : step; };
-  const bool lanes_across = distance(x.from_line_bytes) <= distance(x.from_element_bytes);
-#pragma unroll kTogether
-  for (int r = 0; r < 32 / kWarps; ++r) {
-    const int other = warp + kWarps * r;
-    const int across = lanes_across ? lane : other, along = lanes_across ? other : lane;  // of the squares
-    const int lines = x.lines - first_line - across * kElements, left = x.length - first - along * kElements;
-    const char* const square = from + across * kElements * x.from_line_bytes + along * kElements * x.from_element_bytes;
-    unsigned square_words[kElements];
-#pragma unroll
-    for (int j = 0; j < kElements; ++j)
-      square_words[j] = load_across<kBytes>(x, square + j * x.from_element_bytes, j < left ? lines : 0);
+struct CopyTile {
+  static constexpr int kBytes = config.element_bytes, kElements = 4 / kBytes, kSide = 32 * kElements;
+  static constexpr int kWarps = kCopyThreads / 32, kRounds = 32 / kWarps;
+  const OperandCopy& x;
+  int matrix, first_line, first;  // of the tile; first: in a line
+  const char* from;
+  bool lanes_across;  // lines; else along them: where neighbours lie closer
+
+  __device__ CopyTile(const OperandCopy& copy, int tile) : x(copy) {
+    matrix = config.has_batch ? static_cast<int>(x.of_matrix.divide(static_cast<unsigned>(tile))) : 0;
+    const int place = tile - matrix * x.units_of_matrix;
+    const int column = static_cast<int>(x.of_line.divide(static_cast<unsigned>(place)));
+    first_line = (place - column * x.units_of_line) * kSide, first = column * kSide;
+    from = x.from + (config.has_batch ? matrix_offset(x, matrix) : 0) + first_line * x.from_line_bytes +
+           first * x.from_element_bytes;
+    const auto distance = [](Int64 step) { return step < 0 ? -step : step; };
+    lanes_across = distance(x.from_line_bytes) <= distance(x.from_element_bytes);
+  }
+
+  /// This thread's square of a round.
+  struct Square {
+    int across, along;    // in the tile
+    int lines, elements;  // of the operand, from its first on
+    const char* from;
+  };
+  __device__ Square square(int round) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32, other = static_cast<int>(threadIdx.x) / 32 + kWarps * round;
+    Square s;
+    s.across = lanes_across ? lane : other, s.along = lanes_across ? other : lane;
+    s.lines = x.lines - first_line - s.across * kElements, s.elements = x.length - first - s.along * kElements;
+    s.from = from + s.across * kElements * x.from_line_bytes + s.along * kElements * x.from_element_bytes;
+    return s;
+  }
+
+  /// Where the four bytes begin that an aligned read gets, and the four that it needs beside them.
+  static __device__ const unsigned* below(const char* at) { return reinterpret_cast<const unsigned*>(at - shift(at)); }
+  static __device__ const unsigned* above(const char* at) { return below(at) + (shift(at) != 0); }
+  static __device__ unsigned shift(const char* at) {
+    return static_cast<unsigned>(reinterpret_cast<unsigned long long>(at)) % 4;
+  }
+
+  /// Whether words can be read: its elements all exist and lie together across lines, and so does memory around them.
+  __device__ bool is_whole(const Square& s) const {
+    if (s.lines < kElements || s.elements < kElements) return false;
+    if constexpr (kElements == 1) return true;
+    const char* last = s.from + (kElements - 1) * x.from_element_bytes;
+    return x.from_line_bytes == kBytes && reinterpret_cast<const char*>(above(s.from) + 1) <= x.end &&
+           reinterpret_cast<const char*>(above(last) + 1) <= x.end;
+  }
+
+  /// Word `along` of line kElements across + e of the tile lies at (32 e + across, along) in shared memory, 33 words
+  /// from row to row: lanes that write, and those that read, meet 32 different banks.
+  static __device__ void store(unsigned* words, const Square& s, unsigned (&square_words)[kElements]) {
     transpose_words(square_words);
 #pragma unroll
-    for (int e = 0; e < kElements; ++e) words[(32 * e + across) * kPitch + along] = square_words[e];
+    for (int e = 0; e < kElements; ++e) words[(32 * e + s.across) * 33 + s.along] = square_words[e];
+  }
+};
+
+/// Squares that are not whole: at an edge, or of elements that lie apart.
+template <OperandCopyConfig config>
+__device__ void copy_square_by_elements(const CopyTile<config>& tile, int round, unsigned* words) {
+  using T = CopyTile<config>;
+  using Bits = typename BitsOf<T::kBytes>::Type;
+  const typename T::Square s = tile.square(round);
+  unsigned square_words[T::kElements] = {};
+#pragma unroll
+  for (int j = 0; j < T::kElements; ++j) {
+#pragma unroll
+    for (int e = 0; e < T::kElements; ++e) {
+      if (e >= s.lines || j >= s.elements) continue;
+      const char* at = s.from + j * tile.x.from_element_bytes + e * tile.x.from_line_bytes;
+      square_words[j] |= static_cast<unsigned>(*reinterpret_cast<const Bits*>(at)) << (8 * T::kBytes * e);
+    }
+  }
+  T::store(words, s, square_words);
+}
+
+template <OperandCopyConfig config>
+__device__ void copy_tile(const OperandCopy& x, int index) {
+  using T = CopyTile<config>;
+  constexpr int kElements = T::kElements;
+  __shared__ __align__(16) unsigned words[T::kSide * 33];
+  const T tile(x, index);
+  unsigned low[T::kRounds][kElements], high[T::kRounds][kElements];
+  bool is_whole[T::kRounds];
+#pragma unroll
+  for (int r = 0; r < T::kRounds; ++r) {  // all reads are on their way before the first word is looked at
+    const typename T::Square s = tile.square(r);
+    is_whole[r] = tile.is_whole(s);
+#pragma unroll
+    for (int j = 0; j < kElements; ++j) {
+      const char* at = s.from + j * x.from_element_bytes;
+      low[r][j] = is_whole[r] ? *T::below(at) : 0;
+      if constexpr (kElements > 1) high[r][j] = is_whole[r] ? *T::above(at) : 0;
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < T::kRounds; ++r) {
+    const typename T::Square s = tile.square(r);
+    unsigned square_words[kElements];
+#pragma unroll
+    for (int j = 0; j < kElements; ++j) {
+      square_words[j] = low[r][j];
+      if constexpr (kElements > 1)
+        square_words[j] = __funnelshift_r(low[r][j], high[r][j], 8 * T::shift(s.from + j * x.from_element_bytes));
+    }
+    if (is_whole[r]) T::store(words, s, square_words);
+  }
+  if constexpr (kElements > 1) {
+#pragma unroll 1
+    for (int r = 0; r < T::kRounds; ++r) {
+      if (!tile.is_whole(tile.square(r))) copy_square_by_elements<config>(tile, r, words);
+    }
   }
   __syncthreads();
+  constexpr int kChunk = 16 / T::kBytes;
   const int row = static_cast<int>(threadIdx.x) / 8, chunk = static_cast<int>(threadIdx.x) % 8;
-  if (first + chunk * (16 / kBytes) >= x.length) return;
+  if (tile.first + chunk * kChunk >= x.length) return;
 #pragma unroll
   for (int e = 0; e < kElements; ++e) {
-    const int line = first_line + row * kElements + e;
+    const int line = tile.first_line + row * kElements + e;
     if (line >= x.lines) break;
-    const unsigned* w = words + (32 * e + row) * kPitch + 4 * chunk;
-    char* const to = x.to + (static_cast<Int64>(matrix) * x.lines + line) * x.to_line_bytes + Int64{first} * kBytes;
+    const unsigned* w = words + (32 * e + row) * 33 + 4 * chunk;
+    char* const to =
+        x.to + (static_cast<Int64>(tile.matrix) * x.lines + line) * x.to_line_bytes + Int64{tile.first} * T::kBytes;
     *reinterpret_cast<uint4*>(to + 16 * chunk) = make_uint4(w[0], w[1], w[2], w[3]);
   }
 }
