@@ -13,8 +13,9 @@ namespace {
 
 constexpr std::int64_t kMaxUnits = (std::int64_t{1} << 31) - 1;  // words of 16 bytes that a kernel counts
 
-constexpr double kCopyLaunchUs = 1.5;
-constexpr double kLineBytesPerUs = 3.3e6, kTileBytesPerUs = 2.7e6;  // read and written
+/// By the times of 101 products on an H200, the L2 cache cold (docs/kernels/matmul_sm90.md).
+constexpr double kCopyLaunchUs = 1.7;
+constexpr double kCopyBytesPerUs = 4.0e6;  // read and written
 
 constexpr MatrixOrder kKMajorA = MatrixOrder::kRowMajor, kKMajorB = MatrixOrder::kColumnMajor;
 
@@ -97,7 +98,7 @@ double copies_us(const MatmulProblem& p) {
   for (const Operand& x : operands_of(p).all) {
     if (!x.copied.is_copied) continue;
     const double bytes = static_cast<double>(x.matrices) * x.lines.lines * x.lines.length * size_bytes(p.dtype);
-    us += 2 * bytes / (x.copied.is_transposed ? kTileBytesPerUs : kLineBytesPerUs);
+    us += 2 * bytes / kCopyBytesPerUs;
   }
   return us > 0 ? kCopyLaunchUs + us : 0;
 }
