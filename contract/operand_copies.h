@@ -42,6 +42,7 @@ struct OperandCopy {
 struct OperandCopies {
   OperandCopy copy[2];
   int first_blocks = 0;
+  bool starts_product = true;  // the kernel behind this one begins, and waits, where no block of this is left to start
 };
 
 }  // namespace fovea

@@ -243,7 +243,7 @@ __device__ void copy_tile(const OperandCopy& x, int index) {
 
 template <OperandCopyConfig config>
 __device__ void matmul_copy_operands(const OperandCopies& copies) {
-  griddepcontrol_launch_dependents();  // the product's blocks begin, and wait, where no block of this is left to start
+  if (copies.starts_product) griddepcontrol_launch_dependents();
   griddepcontrol_wait();
   const int block = static_cast<int>(blockIdx.x);
   const bool is_second = block >= copies.first_blocks;

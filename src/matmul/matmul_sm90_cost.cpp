@@ -93,7 +93,8 @@ std::int64_t tiles_of(const MatmulProblem& p, const MatmulConfig& c) {
 /// 128 rows more than of 64.
 int max_sums(const MatmulConfig& c, int groups) {
   const bool is_split = c.num_splits > 1;
-  const bool stores_by_threads = c.dtype == DType::kF32;  // d of fp32; 192 sums spill 56 bytes then
+  // fp32, or rows that the copy engine cannot store: 192 sums spill 24 to 80 bytes then.
+  const bool stores_by_threads = c.dtype == DType::kF32 || c.d_copy_bytes < 16;
   const int all = groups == 3 ? 96 : stores_by_threads || (is_split && c.dtype != DType::kE4M3) ? 128 : 192;
   const bool has_column_scales = c.scale == ScaleKind::kPerBlock && c.b_scale_lines == 1;
   const int share = 2 + (has_column_scales ? 1 : 0) + (is_split ? 1 : 0);
