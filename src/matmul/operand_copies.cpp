@@ -11,7 +11,8 @@
 namespace fovea {
 namespace {
 
-constexpr std::int64_t kMaxUnits = (std::int64_t{1} << 31) - 1;  // words of 16 bytes that a kernel counts
+/// Words of 16 bytes that the kernel counts; its last block counts beyond them.
+constexpr std::int64_t kMaxUnits = (std::int64_t{1} << 31) - kCopyThreads * kCopyWords;
 
 /// By the times of 212 products on an H200, the L2 cache cold (docs/kernels/matmul_sm90.md).
 constexpr double kCopyLaunchUs = 1.7;
@@ -90,7 +91,7 @@ std::string copies_illegal(const MatmulProblem& p) {
     const auto words = checked_product({x.matrices, x.lines.lines, line_bytes(x.lines, p.dtype) / 16});
     if (x.copied.is_copied && (!words || *words > kMaxUnits))
       return fmt::format("the copy engine cannot read {}, and a copy would have more than {} bytes", x.name,
-                         16 * (kMaxUnits + 1));
+                         16 * kMaxUnits);
   }
   return {};
 }
