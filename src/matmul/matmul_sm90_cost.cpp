@@ -4,13 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
-#include <iterator>
 
-#include "base/math.h"
 #include "contract/matmul_sm90.h"
 #include "matmul/gpu_matmul.h"
+#include "matmul/matmul_sm90_model.h"
 #include "problem/describe_matmul.h"
 
 namespace fovea {
@@ -20,46 +18,6 @@ constexpr int kMinStages = 4, kMaxStages = 8, kMaxNarrowStages = 12;  // more on
 constexpr double kLargeOutput = 4096.0 * 2048;  // from here on tiles below 128 x 128 only reread operands
 constexpr std::size_t kBestCandidates = 12;     // then the best of each other tile, for callers that name their blocks
 
-/// Fitted to 27 571 times on an H200, 350 shapes and 160 configs, so that the predicted order of what is nearly best
-/// is right (docs/kernels/matmul_sm90.md). clk are SM clocks.
-constexpr double kLaunchUs = 5.1;  // launch, first loads, last stores
-constexpr double kClkPerUs = 1816;
-constexpr double kProductFactor = 1.15;   // over the tensor cores' rate
-constexpr double kBytesPerClkSm = 123;    // from the L2 cache, one SM
-constexpr double kBytesPerClkShare = 59;  // … when all SMs load
-constexpr double kLatencyClk = 1216;      // of a load, shared by the stages in flight
-constexpr double kStepPower = 3.10;       // these three hide each other, but not completely
-constexpr double kStepClk = 42;
-constexpr double kPanelFactor = 1.24;      // more bytes where tiles do not begin on a line
-constexpr double kMulticastFactor = 1.10;  // … in a cluster
-constexpr double kPaddingPower = 0.54;     // of what a cluster computes beyond the product's edge
-constexpr double kFirstClk = 1882, kTileClk = 11, kRowClk = 0.08, kElementClk = 0.0936;
-constexpr double kDirectElementClk = 0.464;  // stores without the copy engine
-constexpr double kPairElementClk = 0.2;      // … of fp32 pairs, a in registers: 15 shapes, 8 to 27 configs each
-constexpr double kSplitClk = 62, kSplitPartClk = 94, kSplitElementClk = 0.192;  // joining parts
-constexpr double kShareClk = 4030, kShareElementClk = 0.255;  // sending and adding sums of shared tiles
-constexpr double kClusterUs = 0.51;
-constexpr double kMemoryBytesPerUs = 5.00e6, kMemoryPower = 3.36;
-// What the rest does not explain: between equals the simpler one.
-constexpr double kClusterFactor = 1.02, kSplitFactor = 1.08, kSwapFactor = 1.02;
-
-/// More bytes where rows do not begin on a line of 128.
-double alignment_factor(int bytes, double of_16, double of_32, double of_64) {
-  return bytes >= 128 ? 1.0 : bytes == 64 ? of_64 : bytes == 32 ? of_32 : of_16;
-}
-
-struct Shape {
-  int block_m, block_n, warpgroups;
-  double product_factor;        // of this tile's products, as measured
-  bool stores_columns = false;  // where d is column-major, as in d^T = b^T a^T, too
-};
-constexpr Shape kShapes[] = {
-    {256, 192, 2, 0.95},      {128, 256, 2, 0.86},      {256, 128, 2, 0.88},      {192, 192, 3, 0.85},
-    {128, 192, 2, 0.79},      {192, 128, 3, 0.81},      {192, 96, 3, 0.72, true}, {128, 160, 2, 0.81},
-    {128, 128, 2, 0.85},      {64, 256, 1, 1.01},       {128, 96, 2, 1.13},       {64, 192, 1, 1.03},
-    {128, 64, 2, 1.00, true}, {64, 128, 1, 0.95},       {64, 96, 1, 1.59},        {64, 64, 1, 0.71, true},
-    {64, 32, 1, 0.71, true},  {128, 32, 2, 1.07, true}, {128, 16, 2, 1.28, true}, {64, 16, 1, 1.46, true},
-    {128, 8, 2, 1.52, true},  {64, 8, 1, 1.59, true}};
 constexpr int kClusters[][2] = {{1, 1}, {2, 1}, {1, 2}};
 constexpr int kSplits[] = {1, 2, 4, 8};
 
@@ -155,83 +113,13 @@ MatmulConfig sm90_fitted(MatmulConfig c) {
 
 int sm90_slots(const MatmulConfig& c, int num_sms) {
   const int cluster = cluster_of(c);
+  // Two blocks of a narrow tile fit into an SM. Those of no cluster that stay take one each.
+  constexpr int kSmBytes = 228 * 1024, kReservedBytes = 1024;
+  const bool is_narrow = 2 * (matmul_sm90_layout(c).total_bytes + kReservedBytes) <= kSmBytes;
+  const int per_sm = cluster > 1 && is_narrow ? 2 : 1;
   // Clusters of 4 and more must fit into a group of SMs, and leave some of it idle: 30 and 15 ran at once on 132 SMs.
-  return std::max(1, (cluster <= 2 ? num_sms : num_sms * 10 / 11) / cluster);
+  return std::max(1, (cluster <= 2 ? num_sms : num_sms * 10 / 11) / cluster) * per_sm;
 }
-
-namespace {
-
-double product_factor(const MatmulConfig& c) {
-  for (const Shape& s : kShapes) {
-    if (s.block_m == c.block_m && s.block_n == c.block_n) return s.product_factor;
-  }
-  return 1.0;
-}
-
-/// Clocks of the tensor cores for one block_k of k of a tile.
-double product_clk(const MatmulConfig& c) {
-  const int warpgroups = c.block_m / 64;
-  double product = warpgroups * 4 * std::max(c.block_n / 2.0, (64.0 + c.block_n) / 4);
-  // e4m3: each sum is added to another; two warpgroups hide most of it under each other's products. Not fitted yet.
-  if (c.dtype == DType::kE4M3) product += warpgroups * c.block_n / (c.warps > 4 ? 4.0 : 2.0);
-  return product * kProductFactor * product_factor(c);
-}
-
-/// What a cluster of two computes over what its blocks would compute alone.
-double padding(const MatmulProblem& p, const MatmulConfig& c) {
-  const auto covered = [](int size, int block) { return static_cast<double>(round_up(size, block)); };
-  return covered(p.m, c.block_m * c.cluster_m) / covered(p.m, c.block_m) * covered(p.n, c.block_n * c.cluster_n) /
-         covered(p.n, c.block_n);
-}
-
-/// Clocks for one block_k of k of a tile while `active` SMs load. p as the kernel sees it.
-double step_clk(const MatmulProblem& p, const MatmulConfig& c, double active, int num_sms) {
-  const bool is_b_n_major = c.b_order == MatrixOrder::kRowMajor;
-  const int panel = matmul_sm90_panel(c.block_n);
-  const double columns = is_b_n_major ? (c.block_n + panel - 1) / panel * panel : c.block_n;
-  const double a_bytes = c.block_m * alignment_factor(p.a_alignment_bytes, 1.80, 1.52, 1.24) / c.cluster_n;
-  const double b_bytes = columns * alignment_factor(p.b_alignment_bytes, 1.66, 1.28, 1.19) / c.cluster_m *
-                         (is_b_n_major && c.block_n % 64 != 0 ? kPanelFactor : 1);
-  const double bytes = 128 * (a_bytes + b_bytes) * (c.cluster_m * c.cluster_n > 1 ? kMulticastFactor : 1);
-  const double rate = std::min(kBytesPerClkSm, kBytesPerClkShare * num_sms / active);
-  double sum = 0;
-  for (const double clk : {product_clk(c), bytes / rate, kLatencyClk / std::max(c.stages - 1, 1)})
-    sum += std::pow(clk, kStepPower);
-  return std::pow(sum, 1 / kStepPower) * std::pow(padding(p, c), kPaddingPower) + kStepClk;
-}
-
-/// Clocks of a tile beside its products.
-double tile_clk(const MatmulConfig& c) {
-  const double elements = static_cast<double>(c.block_m) * c.block_n;
-  const double clk = kTileClk + kRowClk * c.block_m + kElementClk * elements;
-  if (c.num_splits > 1) return clk + kSplitClk + kSplitPartClk * c.num_splits + kSplitElementClk * elements;
-  if (matmul_sm90_a_in_registers(c)) return clk + kPairElementClk * elements;
-  return matmul_sm90_stores_by_tma(c) ? clk : clk + kDirectElementClk * elements;
-}
-
-double cost_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device, bool shares) {
-  const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
-  const auto tiles = static_cast<double>(tiles_of(p, c));
-  const int cluster = cluster_of(c), slots = sm90_slots(c, device.num_sms);
-  const double steps = std::ceil(std::ceil(static_cast<double>(p.k) / c.block_k) / c.num_splits);
-  const double full_waves = std::floor(tiles / slots), rest = tiles - full_waves * slots;
-  const double wave_steps_clk = steps * step_clk(p, c, device.num_sms, device.num_sms);
-  double clk = kFirstClk + full_waves * (wave_steps_clk + tile_clk(c));
-  if (shares) {
-    const double elements = static_cast<double>(c.block_m) * c.block_n;
-    clk += rest / slots * wave_steps_clk + tile_clk(c) + kShareClk + kShareElementClk * elements;
-  } else if (rest > 0) {
-    clk += steps * step_clk(p, c, std::min<double>(rest * cluster, device.num_sms), device.num_sms) + tile_clk(c);
-  }
-  // Neither hides the other completely: between equals, less work in the SMs still wins.
-  const double sms_us = clk / kClkPerUs, memory_us = matmul_bytes(problem) / kMemoryBytesPerUs;
-  const double us = std::pow(std::pow(sms_us, kMemoryPower) + std::pow(memory_us, kMemoryPower), 1 / kMemoryPower);
-  const bool is_cluster = c.cluster_m * c.cluster_n > 1;
-  return (kLaunchUs + (is_cluster ? kClusterUs : 0) + us) * (is_cluster ? kClusterFactor : 1) *
-         (c.num_splits > 1 ? kSplitFactor : 1) * (c.swaps_ab ? kSwapFactor : 1);
-}
-
-}  // namespace
 
 int sm90_shared_tiles(const MatmulConfig& c, std::int64_t tiles, int k, int slots) {
   const std::int64_t rest = tiles % slots, steps = (std::int64_t{k} + c.block_k - 1) / c.block_k;
@@ -251,11 +139,11 @@ int sm90_shared_tiles(const MatmulConfig& c, std::int64_t tiles, int k, int slot
 bool sm90_shares_tiles(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device) {
   const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
   return sm90_shared_tiles(c, tiles_of(p, c), p.k, sm90_slots(c, device.num_sms)) > 0 &&
-         cost_us(problem, c, device, true) < cost_us(problem, c, device, false);
+         sm90_predicted_us(problem, c, device, true) < sm90_predicted_us(problem, c, device, false);
 }
 
 double sm90_cost_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device) {
-  return cost_us(problem, c, device, sm90_shares_tiles(problem, c, device));
+  return sm90_predicted_us(problem, c, device, sm90_shares_tiles(problem, c, device));
 }
 
 std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const DeviceInfo& device) {
@@ -267,7 +155,7 @@ std::vector<MatmulConfig> sm90_candidates(const MatmulProblem& problem, const De
   for (const bool swaps : {false, true}) {
     const MatmulConfig base = gpu_matmul_config(problem, swaps);
     const int rows = swaps ? problem.n : problem.m, columns = swaps ? problem.m : problem.n;
-    for (const Shape& s : kShapes) {
+    for (const Sm90Shape& s : sm90_shapes()) {
       // Narrow tiles serve narrow products: elsewhere most of the tensor core would idle.
       if (s.block_n < 64 && columns > 4 * s.block_n && !(s.block_n == 32 && rows <= 512 && columns <= 512)) continue;
       // Column by column, by the threads: measured for few columns only.

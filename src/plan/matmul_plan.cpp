@@ -13,7 +13,7 @@ namespace fovea {
 namespace {
 
 int bucket(int n) {
-  constexpr int kSignificantBits = 5;
+  constexpr int kSignificantBits = 6;
   const int shift = static_cast<int>(std::bit_width(static_cast<unsigned>(n))) - kSignificantBits;
   if (shift <= 0) return n;
   const std::int64_t up = ((std::int64_t{n} + (1 << shift) - 1) >> shift) << shift;

@@ -25,7 +25,7 @@ using MatmulPlan = Plan<MatmulOperation>;
 using MatmulKernel = Card<MatmulOperation>;
 using MatmulKey = PlanKey<MatmulOperation>;
 
-/// The problem with m, n, k and batch rounded up to five significant bits (2048, 2176, 2304 …; exact up to 32), alpha
+/// The problem with m, n, k and batch rounded up to six significant bits (2048, 2112, 2176 …; exact up to 64), alpha
 /// taken out and beta to on or off; on a CPU without alignments. Tiles are chosen by how they cut m and n, so buckets
 /// are narrow.
 MatmulProblem bucket_of(const MatmulProblem& problem);

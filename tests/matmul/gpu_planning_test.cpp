@@ -230,6 +230,56 @@ TEST(MatmulOnGpus, the_cost_model_knows_few_rows_and_large_products) {
   EXPECT_LE(small.block_m * small.block_n, 64 * 128);
 }
 
+/// A product of bf16 whose rows begin where those of row-major matrices of these sizes do.
+MatmulProblem aligned_product(int m, int n, int k) {
+  MatmulProblem p = product(m, n, k);
+  const auto line = [](int elements) { return (2 * elements | 128) & -(2 * elements | 128); };
+  p.a_alignment_bytes = line(k), p.b_alignment_bytes = p.d_alignment_bytes = line(n);
+  return p;
+}
+
+struct Tiling {
+  int block_m, block_n, cluster_m = 1, cluster_n = 1, num_splits = 1;
+  bool swaps_ab = false;
+};
+
+double predicted_us(const MatmulProblem& p, const Tiling& t) {
+  MatmulConfig c = gpu_matmul_config(p, t.swaps_ab);
+  c.block_m = t.block_m, c.block_n = t.block_n, c.block_k = 64;
+  c.cluster_m = t.cluster_m, c.cluster_n = t.cluster_n, c.num_splits = t.num_splits;
+  return sm90_cost_us(p, sm90_fitted(c), cuda::require_architecture("sm_90a"));
+}
+
+TEST(MatmulOnGpus, the_cost_model_has_measured_times_in_their_order) {
+  struct Measured {
+    int m, n, k;
+    Tiling fast, slow;
+    double us_fast, us_slow;  // on an H200
+  };
+  const Measured pairs[] = {
+      {256, 896, 6656, {128, 64, 1, 1, 4}, {64, 32, 1, 2}, 15.0, 21.1},  // k in parts
+      {3072, 3072, 3072, {192, 192}, {128, 64, 1, 2}, 77.4, 113.8},      // bytes from the L2 cache
+      {808, 2304, 6584, {64, 256}, {192, 96}, 44.3, 75.6},               // a begins at multiples of 16 bytes
+      {2904, 816, 6328, {192, 128, 2, 1}, {64, 192}, 61.7, 122.1},       // … and more tiles than SMs
+      {2496, 272, 3904, {128, 96, 1, 1, 2}, {64, 128}, 22.3, 27.7},      // columns beyond the edge
+      {144, 7224, 2224, {192, 128, 1, 1, 2}, {128, 192}, 21.4, 26.5},    // rows beyond the edge
+      {64, 4096, 11008, {64, 64, 1, 1, 2, true}, {64, 64}, 27.3, 32.7},  // few rows, as d^T = b^T a^T
+      {2048, 2048, 2048, {128, 256, 2, 1}, {192, 96}, 27.7, 41.7},       // two waves
+  };
+  for (const Measured& x : pairs) {
+    const MatmulProblem p = aligned_product(x.m, x.n, x.k);
+    const double fast = predicted_us(p, x.fast), slow = predicted_us(p, x.slow);
+    EXPECT_LT(fast, slow) << to_string(p) << ": measured " << x.us_fast << " and " << x.us_slow;
+    EXPECT_NEAR(fast, x.us_fast, 0.2 * x.us_fast) << to_string(p);
+  }
+}
+
+TEST(MatmulOnGpus, rows_that_do_not_exist_cost_more_than_rows_that_do) {
+  // 59.9 and 37.7 us on an H200: zeros beyond the edge of k-major operands.
+  EXPECT_GT(predicted_us(aligned_product(1, 8192, 8192), {64, 64}),
+            predicted_us(aligned_product(64, 8192, 8192), {64, 64}));
+}
+
 TEST(MatmulOnGpus, a_tile_that_ends_in_half_a_panel_loads_only_its_own_columns) {
   MatmulConfig c = gpu_matmul_config(product(1024, 1024, 1024), false);
   c.block_m = 192, c.block_k = 64, c.warps = 12, c.stages = 4;
