@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kMaxUnits = (std::int64_t{1} << 31) - kCopyThreads * kCopyWords;
 
 /// By the times of 212 products on an H200, the L2 cache cold (docs/kernels/matmul_sm90.md).
-constexpr double kCopyLaunchUs = 1.7;
+constexpr double kCopyLaunchUs = 2.4;
 constexpr double kCopyBytesPerUs = 4.0e6;  // read and written
 /// Beyond this a product that starts under the copy takes 1.3 % longer (4095 and 6001 cubed), below it .3 us less.
 constexpr std::int64_t kMostOverlappedBytes = std::int64_t{32} << 20;
