@@ -16,33 +16,33 @@ namespace {
 
 /// Fitted to 43 112 times on an H200, 1454 shapes and 388 kernels, so that the predicted order of what is nearly best
 /// is right (docs/kernels/matmul_sm90.md). clk are SM clocks; a line is 128 bytes of a row.
-constexpr double kLaunchUs = 4.576;  // launch, first loads, last stores
-constexpr double kClkPerUs = 1964;
-constexpr double kPowerFactor = 0.606, kPowerUs = 174.3;  // long products are bound by power: clocks fall
-constexpr double kBytesPerClkSm = 94.64;                  // that one SM takes in
-constexpr double kBytesPerClkShare = 92.02;               // from the L2 cache, an SM's share when all load
-constexpr double kShareFill = 1.219;                      // … power of the share of SMs that load
-constexpr double kLatencyClk = 1628;                      // of a load, shared by the stages in flight
-constexpr double kStepPower = 4.110;                      // these hide each other, but not completely
-constexpr double kStepClk = 45.19;
-constexpr double kPanelFactor = 1.606;      // more bytes where tiles of b do not begin on a line
-constexpr double kMulticastFactor = 0.964;  // … in a cluster
-constexpr double kPresentPower = 0.097;     // of the share of a tile's lines that exist, as read from the L2 cache
-constexpr double kPaddingPower = 0.407;     // of what a cluster computes beyond the product's edge
-constexpr double kAbsentRowClk = 4.204, kAbsentColumnClk = 3.117;  // zeros beyond the edge, of k- and of m- or n-major
-constexpr double kAbsentFewPower = 0.666, kAbsentFillPower = 2.005, kAbsentWaveFactor = 1.194;
-constexpr double kMemoryBytesPerStepUs = 22.48e6;  // misses of the L2 cache, beside its hits
-constexpr double kFirstClk = 1714, kRowClk = 3.811, kElementClk = 0.112;
-constexpr double kHiddenEnd[] = {1.405, 1.025, 1.078};    // a tile's end before another, as products, by warpgroups
-constexpr double kDirectElementClk = 0.197;               // stores without the copy engine
+constexpr double kLaunchUs = 4.681;  // launch, first loads, last stores
+constexpr double kClkPerUs = 1981;
+constexpr double kPowerFactor = 0.597, kPowerUs = 169.3;  // long products are bound by power: clocks fall
+constexpr double kBytesPerClkSm = 100.2;                  // that one SM takes in
+constexpr double kBytesPerClkShare = 82.83;               // from the L2 cache, an SM's share when all load
+constexpr double kShareFill = 1.288;                      // … power of the share of SMs that load
+constexpr double kLatencyClk = 1538;                      // of a load, shared by the stages in flight
+constexpr double kStepPower = 4.084;                      // these hide each other, but not completely
+constexpr double kStepClk = 47.65;
+constexpr double kPanelFactor = 1.580;      // more bytes where tiles of b do not begin on a line
+constexpr double kMulticastFactor = 1.025;  // … in a cluster
+constexpr double kPresentPower = 0.110;     // of the share of a tile's lines that exist, as read from the L2 cache
+constexpr double kPaddingPower = 0.380;     // of what a cluster computes beyond the product's edge
+constexpr double kAbsentRowClk = 4.140, kAbsentColumnClk = 2.820;  // zeros beyond the edge, of k- and of m- or n-major
+constexpr double kAbsentFewPower = 0.703, kAbsentFillPower = 1.882, kAbsentWaveFactor = 1.097;
+constexpr double kMemoryBytesPerStepUs = 33.15e6;  // misses of the L2 cache, beside its hits
+constexpr double kFirstClk = 1713, kRowClk = 4.145, kElementClk = 0.113;
+constexpr double kHiddenEnd[] = {1.389, 1.002, 1.020};    // a tile's end before another, as products, by warpgroups
+constexpr double kDirectElementClk = 0.203;               // stores without the copy engine
 constexpr double kPairElementClk = 0.2;                   // … of fp32 pairs, a in registers
-constexpr double kSplitClk[] = {0, 946.8, 382.9, 432.2};  // joining 2, 4, 8 parts
-constexpr double kSplitFillClk = 299.1, kSplitElementClk = 0.188;
-constexpr double kShareClk = 3511, kShareElementClk = 0.415;  // sending and adding sums of shared tiles
-constexpr double kClusterUs = 0.363;
-constexpr double kMemoryBytesPerUs = 5.329e6, kMemoryPower = 2.382;
+constexpr double kSplitClk[] = {0, 899.3, 342.9, 398.1};  // joining 2, 4, 8 parts
+constexpr double kSplitFillClk = 292.5, kSplitElementClk = 0.178;
+constexpr double kShareClk = 3226, kShareElementClk = 0.441;  // sending and adding sums of shared tiles
+constexpr double kClusterUs = 0.406;
+constexpr double kMemoryBytesPerUs = 5.336e6, kMemoryPower = 2.220;
 // What the rest does not explain.
-constexpr double kClusterFactor = 0.999, kSplitFactor = 1.056, kSwapFactor = 1.011;
+constexpr double kClusterFactor = 0.992, kSplitFactor = 1.063, kSwapFactor = 1.007;
 
 /// By where rows begin: at multiples of 16, 32, 64 bytes, on a line.
 struct ByAlignment {
@@ -52,34 +52,34 @@ struct ByAlignment {
   }
 };
 // More bytes where rows do not begin on a line, as an SM takes them in and as the L2 cache reads them; k-major or not.
-constexpr ByAlignment kTakenKMajor = {2.036, 1.327, 1.150, 1}, kTakenMnMajor = {1.970, 1.110, 1.133, 1};
-constexpr ByAlignment kReadKMajor = {2.827, 1.893, 1.761, 1}, kReadMnMajor = {2.655, 1.737, 1.382, 1};
+constexpr ByAlignment kTakenKMajor = {2.085, 1.348, 1.138, 1}, kTakenMnMajor = {2.026, 1.147, 1.145, 1};
+constexpr ByAlignment kReadKMajor = {2.507, 1.746, 1.558, 1}, kReadMnMajor = {2.485, 1.600, 1.380, 1};
 // What two blocks of a cluster save by sharing an operand: a power of 2.
-constexpr ByAlignment kTakenShared = {0.569, 0.014, 0.268, -0.153}, kReadShared = {0.960, 0.819, 0.806, 0.911};
+constexpr ByAlignment kTakenShared = {0.583, -0.039, 0.255, -0.142}, kReadShared = {0.949, 0.774, 0.842, 0.543};
 
 constexpr Sm90Shape kShapes[] = {
-    {256, 192, 2, 0.958, -0.5, -4.7, 0, 0, 0, 0, 0},
-    {128, 256, 2, 0.945, -4.7, -0.7, 0.7, -0.5, -0.4, 0, 2.5},
-    {256, 128, 2, 0.964, -2.7, -3.3, -0.7, -3.6, -0.6, 0, 1.3},
-    {192, 192, 3, 0.919, 0.6, -1.9, -5.5, -3.1, 0.1, 0, 0},
-    {128, 192, 2, 0.911, -3.0, -1.8, 1.3, -2.2, 0.7, 0, 1.8},
-    {192, 128, 3, 0.933, -1.8, -3.5, -3.4, -2.7, -3.3, 0, 0.5},
-    {192, 96, 3, 0.928, 0.7, -3.9, 0.8, -0.6, 0, -1.2, 2.0, true},
-    {128, 160, 2, 0.950, -1.2, -0.5, -0.5, -2.1, -1.6, 0, 0.2},
-    {128, 128, 2, 0.928, -2.1, 0.6, 1.9, -0.3, 0.6, 0, -0.7},
-    {64, 256, 1, 0.859, 1.3, 5.8, 3.4, 2.7, 1.2, 0, 0},
-    {128, 96, 2, 1.018, 2.2, 1.4, -0.7, 0.9, -0.6, 0, -0.2},
-    {64, 192, 1, 0.907, 1.4, 5.9, 5.3, 6.3, 5.0, 0, 2.1},
-    {128, 64, 2, 1.147, 1.6, 1.1, -2.1, -2.2, 0.5, 1.5, 0.2, true},
-    {64, 128, 1, 0.931, -0.8, 5.0, 6.0, 4.7, 3.1, 0, 2.1},
-    {64, 96, 1, 1.068, -0.9, 0.2, 3.1, 1.9, 1.6, 0, 0.6},
-    {64, 64, 1, 1.008, 0.2, -0.3, -2.2, -1.0, 0, 0.8, 0.4, true},
-    {64, 32, 1, 1.026, 2.9, 1.9, -1.1, -1.9, -0.9, -1.0, 0.4, true},
-    {128, 32, 2, 1.311, 1.1, -0.6, -0.9, -0.2, -0.2, 0.7, 0, true},
-    {128, 16, 2, 1.260, 0.7, -0.7, -0.7, -1.3, -0.5, 1.2, 0, true},
-    {64, 16, 1, 1.108, 3.3, 1.1, -2.8, -2.4, -1.1, -1.2, 0.1, true},
-    {128, 8, 2, 1.150, 0, -0.6, 0.5, -2.4, 0.8, 1.6, 0, true},
-    {64, 8, 1, 1.111, 0, 1.2, 0, 3.7, -1.3, -0.4, 0, true},
+    {256, 192, 2, 0.962, -0.5, -4.0, 0, 0, 0, 0, 0},
+    {128, 256, 2, 0.946, -4.4, -0.3, 0.7, -0.4, -0.8, 0, 2.5},
+    {256, 128, 2, 0.966, -2.7, -3.3, -0.8, -4.0, -0.9, 0, 1.2},
+    {192, 192, 3, 0.935, 0.5, -1.1, -1.7, -3.1, 0, 0, 0},
+    {128, 192, 2, 0.919, -2.7, -1.6, 2.2, -2.8, 0.3, 0, 0.8},
+    {192, 128, 3, 0.942, -1.9, -3.8, -3.7, -3.2, -3.8, 0, 0.3},
+    {192, 96, 3, 0.940, 0.5, -3.8, 1.1, -0.3, 0.3, -1.4, 1.0, true},
+    {128, 160, 2, 0.954, -1.1, -0.8, -0.4, -1.8, -1.3, 0, 0},
+    {128, 128, 2, 0.952, -2.9, -0.5, 1.4, -0.4, -0.1, 0, -0.1},
+    {64, 256, 1, 0.868, 2.0, 5.2, 3.5, 3.2, 1.5, 0, 0},
+    {128, 96, 2, 1.016, 1.6, 1.1, -0.8, 0.6, 0.6, 0, -0.4},
+    {64, 192, 1, 0.897, 1.2, 5.2, 7.7, 6.3, 4.7, 0, 1.9},
+    {128, 64, 2, 1.127, 1.4, 0.9, -1.7, -2.1, 0, 1.3, 0.2, true},
+    {64, 128, 1, 0.920, -0.9, 4.3, 5.7, 4.4, 2.3, 0, 2.2},
+    {64, 96, 1, 1.069, -0.9, 0.8, 2.8, 1.6, 1.2, 0, 0.4},
+    {64, 64, 1, 1.001, 0.4, -0.2, -2.2, -1.0, 0, 0.8, 0.4, true},
+    {64, 32, 1, 1.062, 2.6, 1.3, -1.3, -2.1, -1.0, -1.0, 0.4, true},
+    {128, 32, 2, 1.252, 0.9, -0.6, -1.1, -0.2, -0.3, 0.7, 0, true},
+    {128, 16, 2, 1.272, 0.8, 0.2, -0.5, -1.7, -0.4, 0.6, 0, true},
+    {64, 16, 1, 1.071, 2.7, 0.8, -3.2, -2.7, -1.4, -0.5, 0.1, true},
+    {128, 8, 2, 1.135, 0, -0.6, 0.3, -2.2, 0.7, 1.3, 0, true},
+    {64, 8, 1, 1.088, 0, 1.0, -0.2, 3.1, -1.3, -0.1, 0, true},
 };
 
 int cluster_of(const MatmulConfig& c) { return c.cluster_m * c.cluster_n * (c.num_splits > 1 ? c.num_splits : 1); }
