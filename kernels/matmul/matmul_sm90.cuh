@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // d = activation(alpha a b + beta c + bias) on Hopper, a and b of 16 bits, of e4m3 or of TF32, fp32 sums.
 // Roles: one thread of the first warpgroup fills a ring of stages through the copy engine (produce); each of the other
-// one or two warpgroups multiplies its rows of the tile out of shared memory with wgmma (consume, in
-// matmul_sm90_products.cuh) and stores them (store_…). Blocks stay and take tile after tile, so that loads of the next
-// tile run under the stores of the last.
+// one to three warpgroups multiplies its rows of the tile out of shared memory with wgmma (consume, in
+// matmul_sm90_products.cuh; consume_promoting, in matmul_sm90_promotion.cuh, for e4m3) and stores them (store_…).
+// Blocks stay and take tile after tile, so that loads of the next tile run under the stores of the last.
 // Blocks of a cluster either share operands (cluster_m x cluster_n tiles; every block loads its share and multicasts
 // it) or split k (splits): then partial tiles meet in shared memory and each block finishes a slice, in a fixed order.
 // Operands of 16 bits may be contiguous along k or along m or n: the descriptors say which; the transposition costs
@@ -18,6 +18,7 @@
 #include "kernels/block/matmul_finish.cuh"
 #include "kernels/matmul/matmul_sm90_load.cuh"
 #include "kernels/matmul/matmul_sm90_products.cuh"
+#include "kernels/matmul/matmul_sm90_promotion.cuh"
 #include "kernels/matmul/matmul_sm90_register_products.cuh"
 #include "kernels/matmul/matmul_sm90_shared_tiles.cuh"
 #include "kernels/ptx/cluster.cuh"

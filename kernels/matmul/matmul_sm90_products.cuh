@@ -6,7 +6,6 @@
 #include "contract/matmul_config.h"
 #include "contract/matmul_sm90.h"
 #include "contract/matmul_tiles.h"
-#include "kernels/block/matmul_scales.cuh"
 #include "kernels/ptx/cluster.cuh"
 #include "kernels/ptx/mbarrier.cuh"
 #include "kernels/ptx/warpgroup.cuh"
@@ -163,9 +162,9 @@ __device__ void release(const MatmulWork<c>& work, unsigned empty, int thread) {
   }
 }
 
-/// d += a b (d = a b if is_first) for 64 rows and 32 bytes of k.
-template <MatmulConfig c, bool is_first>
-__device__ void multiply_64(float (&d)[MatmulSm90<c>::kSums], unsigned long long a, unsigned long long b) {
+/// d += a b (d = a b if is_first) for 64 rows, as many columns as that takes and 32 bytes of k.
+template <MatmulConfig c, bool is_first, int count>
+__device__ void multiply_64(float (&d)[count], unsigned long long a, unsigned long long b) {
   using K = MatmulSm90<c>;
   if constexpr (c.dtype == DType::kE4M3) {
     if constexpr (is_first) {
@@ -186,24 +185,25 @@ __device__ void multiply_64(float (&d)[MatmulSm90<c>::kSums], unsigned long long
   }
 }
 
-/// One stage's products, issued. is_first: they begin new sums.
-template <MatmulConfig c, bool is_first>
-__device__ void multiply_stage(unsigned shared, int group, const RingPlace<c.stages>& place,
-                               float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+/// The products of a stage that is there, issued: of `blocks` blocks of 64 rows from `block` on, with the columns from
+/// `column` on (a multiple of 8, 0 where b is contiguous along n). is_first: they begin new sums.
+template <MatmulConfig c, bool is_first, int blocks, int count>
+__device__ void multiply_part(unsigned shared, int group, const RingPlace<c.stages>& place, int block, int column,
+                              float (&sums)[blocks][count]) {
   using K = MatmulSm90<c>;
   const unsigned long long a_descriptor =
       wgmma_descriptor(shared + K::kLayout.a + group * K::kBlocks * 8192, 8192, 1024);
   constexpr int kRowB = K::kMajorN ? 2 * K::kPanelN : 128;  // bytes, of the swizzle
   const unsigned long long b_descriptor = wgmma_descriptor<kRowB>(shared + K::kLayout.b, 64 * kRowB, 8 * kRowB);
-  mbarrier_wait(shared + K::kLayout.full + 8 * place.stage, place.parity);
   const unsigned long long a = a_descriptor + static_cast<unsigned>(place.stage * K::kLayout.a_bytes >> 4);
   const unsigned long long b = b_descriptor + static_cast<unsigned>(place.stage * K::kLayout.b_bytes >> 4);
   wgmma_fence();
 #pragma unroll
   for (int kk = 0; kk < K::kSteps; ++kk) {
 #pragma unroll
-    for (int i = 0; i < K::kBlocks; ++i) {
-      const unsigned long long at = a + ((i * 8192 + kk * K::kStepA) >> 4), bt = b + (kk * K::kStepB >> 4);
+    for (int i = 0; i < blocks; ++i) {
+      const unsigned long long at = a + (((block + i) * 8192 + kk * K::kStepA) >> 4),
+                               bt = b + ((column * kRowB + kk * K::kStepB) >> 4);
       if (is_first && kk == 0) {
         multiply_64<c, true>(sums[i], at, bt);
       } else {
@@ -212,6 +212,14 @@ __device__ void multiply_stage(unsigned shared, int group, const RingPlace<c.sta
     }
   }
   wgmma_commit_group();
+}
+
+/// One stage's products, issued.
+template <MatmulConfig c, bool is_first>
+__device__ void multiply_stage(unsigned shared, int group, const RingPlace<c.stages>& place,
+                               float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
+  mbarrier_wait(shared + MatmulSm90<c>::kLayout.full + 8 * place.stage, place.parity);
+  multiply_part<c, is_first>(shared, group, place, 0, 0, sums);
 }
 
 template <MatmulConfig c>
@@ -259,92 +267,6 @@ __device__ void consume(const MatmulWork<c>& work, const MatmulSteps& steps, uns
 #pragma unroll
   for (int i = 0; i < K::kBlocks; ++i) after_wait(sums[i]);
   release<c>(work, last, thread);
-}
-
-/// The scales of this thread's sums for one block of k.
-template <MatmulConfig c>
-struct ThreadScales {
-  using K = MatmulSm90<c>;
-  static constexpr bool kPerColumn = c.b_scale_lines == 1;
-  static_assert(kPerColumn || kScaleBlock % c.block_n == 0, "the columns of a tile share a scale");
-  BlockScales<c.a_scale_lines> of_a;
-  BlockScales<c.b_scale_lines> of_b;
-  int row, column;  // of the thread's first sum
-  float a[K::kBlocks][2], b[kPerColumn ? K::kSums / 2 : 1];
-
-  __device__ ThreadScales(const MatmulArgs& args, int batch, int first_row, int first_column)
-      : of_a(args, args.a_scale, batch, args.m),
-        of_b(args, args.b_scale, batch, args.n),
-        row(first_row),
-        column(first_column) {}
-  __device__ void load(int block) {
-#pragma unroll
-    for (int i = 0; i < K::kBlocks; ++i) {
-      a[i][0] = of_a.at(row + 64 * i, block);
-      a[i][1] = c.a_scale_lines == 1 ? of_a.at(row + 64 * i + 8, block) : a[i][0];
-    }
-    if constexpr (kPerColumn) {
-#pragma unroll
-      for (int j = 0; j < K::kSums / 2; ++j) b[j] = of_b.at(column + j / 2 * 8 + j % 2, block);
-    } else {
-      b[0] = of_b.at(column, block);
-    }
-  }
-  __device__ float at(int i, int sum) const { return a[i][sum / 2 % 2] * b[kPerColumn ? sum / 4 * 2 + sum % 2 : 0]; }
-};
-struct NoThreadScales {
-  __device__ NoThreadScales(const MatmulArgs&, int, int, int) {}
-  __device__ void load(int) {}
-  __device__ float at(int, int) const { return 1.0f; }
-};
-template <bool has_scales, MatmulConfig c>
-struct ScalesOf {
-  using Type = NoThreadScales;
-};
-template <MatmulConfig c>
-struct ScalesOf<true, c> {
-  using Type = ThreadScales<c>;
-};
-
-/// The same of fp8: a stage is a block of 128 of k, whose sums are formed apart and then join the others in fp32. The
-/// other warpgroup's products run meanwhile.
-template <MatmulConfig c>
-__device__ void consume_promoting(const MatmulArgs& args, const MatmulWork<c>& work, const MatmulSteps& steps,
-                                  unsigned shared, int group, int thread, int row, int column, int batch,
-                                  RingPlace<c.stages>& place,
-                                  float (&sums)[MatmulSm90<c>::kBlocks][MatmulSm90<c>::kSums]) {
-  using K = MatmulSm90<c>;
-  static_assert(c.block_k == kScaleBlock, "a stage is a block of the scales");
-  const int lane = thread % 32, warp = thread / 32;
-  typename ScalesOf<kHasBlockScales<c>, c>::Type scales(
-      args, batch, row + 64 * group * K::kBlocks + 16 * warp + lane / 4, column + 2 * (lane % 4));
-  clear<c>(sums);
-#pragma unroll 1
-  for (int step = steps.begin; step < steps.end; ++step) {
-    float block_sums[K::kBlocks][K::kSums];
-    multiply_stage<c, true>(shared, group, place, block_sums);
-    scales.load(step);
-    wgmma_wait_group<0>();
-#pragma unroll
-    for (int i = 0; i < K::kBlocks; ++i) after_wait(block_sums[i]);
-    release<c>(work, shared + K::kLayout.empty + 8 * place.stage, thread);
-    place.advance();
-#pragma unroll
-    for (int i = 0; i < K::kBlocks; ++i) {
-#pragma unroll
-      for (int j = 0; j < K::kSums; ++j) {
-        sums[i][j] += kHasBlockScales<c> ? scales.at(i, j) * block_sums[i][j] : block_sums[i][j];
-      }
-    }
-  }
-  if constexpr (c.scale == ScaleKind::kPerTensor) {
-    const float factor = tensor_scale(args);
-#pragma unroll
-    for (int i = 0; i < K::kBlocks; ++i) {
-#pragma unroll
-      for (int j = 0; j < K::kSums; ++j) sums[i][j] *= factor;
-    }
-  }
 }
 
 }  // namespace fovea

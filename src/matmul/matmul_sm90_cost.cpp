@@ -46,9 +46,9 @@ std::int64_t tiles_of(const MatmulProblem& p, const MatmulConfig& c) {
   return (p.m + m - 1) / m * ((p.n + n - 1) / n) * p.batch;
 }
 
-/// Registers of a thread for sums that leave room for the rest. e4m3 has two sets of them, and half as many numbers
-/// again where every column has scales of its own; joining parts of k takes some too, and so does a in registers, of
-/// 128 rows more than of 64.
+/// Registers of a thread for sums that leave room for the rest. e4m3 has two sets of them, the second of them by halves
+/// if need be, and half as many numbers again where every column has scales of its own; joining parts of k takes some
+/// too, and so does a in registers, of 128 rows more than of 64.
 int max_sums(const MatmulConfig& c, int groups) {
   const bool is_split = c.num_splits > 1;
   // fp32, or rows that the copy engine cannot store: 192 sums spill 24 to 80 bytes then.
@@ -57,7 +57,10 @@ int max_sums(const MatmulConfig& c, int groups) {
   const bool has_column_scales = c.scale == ScaleKind::kPerBlock && c.b_scale_lines == 1;
   const int share = 2 + (has_column_scales ? 1 : 0) + (is_split ? 1 : 0);
   if (matmul_sm90_a_in_registers(c) && is_split && c.block_m > 64 * groups) return 96;
-  return c.dtype == DType::kE4M3 ? all / share : all;
+  if (c.dtype != DType::kE4M3) return all;
+  // By halves; with scales per block, with c or with stores by threads some words would spill.
+  const bool has_halves = all == 192 && !is_split && c.scale != ScaleKind::kPerBlock && !c.has_c;
+  return has_halves ? 128 : all / share;
 }
 
 }  // namespace
@@ -126,10 +129,11 @@ int sm90_shared_tiles(const MatmulConfig& c, std::int64_t tiles, int k, int slot
   // Fewer than half a wave would be parts of many blocks each: another wave is shared with them.
   const std::int64_t shared = rest == 0 ? 0 : 2 * rest >= slots ? rest : rest + slots;
   // Beyond these limits registers spill, and sharing took 25 us with 256 x 192, 12 us with 192 x 192. (128 sums and a
-  // in registers do so in a block of its own, not in a cluster.)
+  // in registers do so in a block of its own, not in a cluster.) With e4m3 it took 6 to 30 % longer in 30 shapes.
   const int sums = c.block_m / 16 / c.warps * c.block_n / 2;
   const bool is_full = matmul_sm90_a_in_registers(c) && cluster_of(c) == 1;
-  const bool is_possible = c.num_splits == 1 && tiles > slots && shared * steps <= INT32_MAX &&
+  const bool is_possible = c.dtype != DType::kE4M3 && c.num_splits == 1 && tiles > slots &&
+                           shared * steps <= INT32_MAX &&
                            sums <= (c.warps == 8   ? (is_full ? 96 : 128)
                                     : c.warps == 4 ? 96
                                                    : 64);

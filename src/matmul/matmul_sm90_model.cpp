@@ -106,9 +106,7 @@ double unexplained(const MatmulConfig& c, bool shares) {
 /// Clocks of the tensor cores for one block_k of k of a tile.
 double product_clk(const MatmulConfig& c) {
   const int warpgroups = c.block_m / 64;
-  double product = warpgroups * 4 * std::max(c.block_n / 2.0, (64.0 + c.block_n) / 4);
-  // e4m3: each sum is added to another; two warpgroups hide most of it under each other's products. Not fitted yet.
-  if (c.dtype == DType::kE4M3) product += warpgroups * c.block_n / (c.warps > 4 ? 4.0 : 2.0);
+  const double product = warpgroups * 4 * std::max(c.block_n / 2.0, (64.0 + c.block_n) / 4);
   const Sm90Shape* s = find_shape(c);
   return product * (s ? s->product_factor : 1);
 }
@@ -227,6 +225,7 @@ double grid_clk(const MatmulProblem& p, const MatmulConfig& c, int num_sms, bool
 std::span<const Sm90Shape> sm90_shapes() { return kShapes; }
 
 double sm90_predicted_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device, bool shares) {
+  if (c.dtype == DType::kE4M3) return sm90_e4m3_predicted_us(problem, c, device);
   const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
   // Neither hides the other completely: between equals, less work in the SMs still wins.
   const double sms_us = grid_clk(p, c, device.num_sms, shares) / kClkPerUs;

@@ -27,4 +27,7 @@ std::span<const Sm90Shape> sm90_shapes();
 double sm90_predicted_us(const MatmulProblem& problem, const MatmulConfig& config, const DeviceInfo& device,
                          bool shares);
 
+/// The same of e4m3, which shares no tiles.
+double sm90_e4m3_predicted_us(const MatmulProblem& problem, const MatmulConfig& config, const DeviceInfo& device);
+
 }  // namespace fovea
