@@ -47,6 +47,11 @@ DeviceInfo Runtime::Impl::described_device(const std::string& architecture) {
   return architecture == "cpu" ? device_info({}) : cuda::require_architecture(architecture);
 }
 
+std::shared_ptr<const cuda::Kernel> Runtime::Impl::load(Device gpu, const jit::CompiledKernel& compiled,
+                                                        int shared_bytes) {
+  return kernels.find_or_load(devices.context(gpu.index), compiled.key, compiled.cubin, compiled.entry, shared_bytes);
+}
+
 Runtime::Runtime(const RuntimeOptions& options) : impl_(std::make_unique<Impl>(options)) {}
 Runtime::~Runtime() = default;
 

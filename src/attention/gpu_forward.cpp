@@ -169,13 +169,11 @@ AttentionPlan prepare_gpu_forward(Runtime& runtime, const GpuForward& kernel, co
     const AttentionConfig merge = {.dtype = config.dtype, .has_lse = config.has_lse};
     const auto compiled_merge = compiler.compile(unit_of(kMerge, 32 * kMergeWarps, 1, merge), device.architecture);
     if (device.is_present) {
-      loaded->merge = cuda::load_kernel(runtime.impl().devices.context(device.device.index), compiled_merge->cubin,
-                                        compiled_merge->entry);
+      loaded->merge = runtime.impl().load(device.device, *compiled_merge, 0);
     }
   }
   if (device.is_present) {
-    loaded->forward = cuda::load_kernel(runtime.impl().devices.context(device.device.index), compiled->cubin,
-                                        compiled->entry, shared_bytes);
+    loaded->forward = runtime.impl().load(device.device, *compiled, shared_bytes);
   }
   plan.state = std::move(loaded);
   return plan;

@@ -68,4 +68,15 @@ std::shared_ptr<const Kernel> load_kernel(const DeviceContext& device, std::span
   return k;
 }
 
+std::shared_ptr<const Kernel> KernelTable::find_or_load(const DeviceContext& device, const std::string& key,
+                                                        std::span<const std::byte> cubin, const std::string& entry,
+                                                        int dynamic_shared_bytes) {
+  const std::lock_guard lock(mutex_);
+  std::weak_ptr<const Kernel>& place = loaded_[{device.index, key, dynamic_shared_bytes}];
+  if (auto kernel = place.lock()) return kernel;
+  auto kernel = load_kernel(device, cubin, entry, dynamic_shared_bytes);
+  place = kernel;
+  return kernel;
+}
+
 }  // namespace fovea::cuda

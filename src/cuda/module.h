@@ -3,9 +3,12 @@
 // so that a launch does neither.
 #pragma once
 
+#include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
+#include <tuple>
 
 #include "cuda/devices.h"
 
@@ -33,5 +36,20 @@ struct Kernel {
 /// kCuda if the driver refuses the code. Legal while a stream of this thread is being captured.
 std::shared_ptr<const Kernel> load_kernel(const DeviceContext& device, std::span<const std::byte> cubin,
                                           const std::string& entry, int dynamic_shared_bytes = 0);
+
+/// What is loaded now. Plans for other sizes often have the same code: a second load would take the driver half a
+/// millisecond and the device another copy.
+class KernelTable {
+ public:
+  /// As load_kernel, unless code of that key is loaded. Safe to call from many threads.
+  std::shared_ptr<const Kernel> find_or_load(const DeviceContext& device, const std::string& key,
+                                             std::span<const std::byte> cubin, const std::string& entry,
+                                             int dynamic_shared_bytes);
+
+ private:
+  std::mutex mutex_;
+  // By device, key and shared memory. It goes with the last plan that holds it.
+  std::map<std::tuple<int, std::string, int>, std::weak_ptr<const Kernel>> loaded_;
+};
 
 }  // namespace fovea::cuda

@@ -112,8 +112,7 @@ PreparedMatmul prepare_gpu_matmul(Runtime& runtime, const DeviceInfo& device, co
                  cuda::occupancy(device, {unit.threads, registers, shared_bytes}).blocks_per_sm,
                  static_cast<std::int64_t>(compiled->cubin.size())};
   if (device.is_present) {
-    prepared.loaded = cuda::load_kernel(runtime.impl().devices.context(device.device.index), compiled->cubin,
-                                        compiled->entry, shared_bytes);
+    prepared.loaded = runtime.impl().load(device.device, *compiled, shared_bytes);
   }
   return prepared;
 }

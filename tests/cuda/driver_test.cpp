@@ -180,6 +180,25 @@ TEST_F(DriverTest, kernels_and_contexts_are_given_back) {
   EXPECT_TRUE(fake->context_stack.empty());
 }
 
+TEST_F(DriverTest, the_same_code_is_loaded_once_as_long_as_somebody_holds_it) {
+  Devices devices(FOVEA_FAKE_DRIVER);
+  KernelTable table;
+  const auto load = [&](int gpu, const char* key, int shared_bytes) {
+    return table.find_or_load(devices.context(gpu), key, {}, "toy", shared_bytes);
+  };
+  auto first = load(0, "k", 1024);
+  EXPECT_EQ(load(0, "k", 1024), first);
+  EXPECT_EQ(fake->count("cuLibraryLoadData"), 1);
+  EXPECT_NE(load(0, "other", 1024), first);
+  EXPECT_NE(load(1, "k", 1024), first);
+  EXPECT_NE(load(0, "k", 2048), first) << "a launch could not have its shared memory";
+  EXPECT_EQ(fake->count("cuLibraryLoadData"), 4);
+  first.reset();
+  EXPECT_EQ(fake->count("cuLibraryUnload"), 4);
+  EXPECT_NE(load(0, "k", 1024), nullptr);
+  EXPECT_EQ(fake->count("cuLibraryLoadData"), 5);
+}
+
 TEST_F(DriverTest, a_workspace_is_allocated_once_and_grows_in_stream_order) {
   Devices devices(FOVEA_FAKE_DRIVER);
   WorkspacePool pool;
