@@ -62,9 +62,12 @@ constexpr int matmul_sm80_shared_bytes(const MatmulConfig& c) {
   return size_bytes(c.dtype) * c.stages * c.block_k * (c.block_m + c.block_n);
 }
 
-/// Shared memory of matmul_fp32: two stages of a and b as floats, in padded rows.
+/// How many of a warp's 32 lanes of matmul_fp32 lie along m; a lane has fours of rows and of columns.
+constexpr int matmul_fp32_lanes_m(int warp_m, int warp_n) { return warp_m >= 2 * warp_n ? 8 : 4; }
+
+/// Shared memory of matmul_fp32: the stages of a and b as floats, in padded rows.
 constexpr int matmul_fp32_shared_bytes(const MatmulConfig& c) {
-  return 2 * 4 * c.block_k * (c.block_m + 4 + c.block_n + 4);
+  return 4 * c.stages * c.block_k * (c.block_m + 4 + c.block_n + 4);
 }
 
 }  // namespace fovea

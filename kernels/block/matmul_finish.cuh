@@ -100,13 +100,20 @@ __device__ inline void store_finished(const MatmulArgs& args, const MatmulOffset
   store_finished_at<c, count, along_m>(args, from, d, row, column, sum);
 }
 
-/// Unfinished sums to the workspace, for merge.cuh.
+/// Unfinished sums to the workspace, for merge.cuh. column is a multiple of count.
 template <int count>
 __device__ inline void store_partial(const MatmulArgs& args, const MatmulTilePart& part, int row, int column,
                                      const float (&sum)[count]) {
+  static_assert(count == 2 || count == 4, "one store");
   if (row >= args.m) return;
   const Int64 line = (static_cast<Int64>(part.split) * args.batch + part.tile.batch) * args.m + row;
   float* to = args.schedule.partial + line * args.n + column;
+  if (args.n % count == 0) {  // then so is every line
+    if (column >= args.n) return;
+    if constexpr (count == 4) *reinterpret_cast<float4*>(to) = make_float4(sum[0], sum[1], sum[2], sum[3]);
+    if constexpr (count == 2) *reinterpret_cast<float2*>(to) = make_float2(sum[0], sum[1]);
+    return;
+  }
 #pragma unroll
   for (int i = 0; i < count; ++i) {
     if (column + i < args.n) to[i] = sum[i];

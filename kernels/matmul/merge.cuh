@@ -18,10 +18,18 @@ __device__ void matmul_merge(const MatmulArgs& args) {
   const Int64 each = static_cast<Int64>(args.batch) * args.m * args.n;
   const float* from = args.schedule.partial + line * args.n + column;
   float sum[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-  for (int split = 0; split < args.schedule.num_splits; ++split) {
+  if (args.n % 4 == 0) {
+#pragma unroll 4
+    for (int split = 0; split < args.schedule.num_splits; ++split) {
+      const float4 x = *reinterpret_cast<const float4*>(from + split * each);
+      sum[0] += x.x, sum[1] += x.y, sum[2] += x.z, sum[3] += x.w;
+    }
+  } else {
+    for (int split = 0; split < args.schedule.num_splits; ++split) {
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      if (column + i < args.n) sum[i] += from[split * each + i];
+      for (int i = 0; i < 4; ++i) {
+        if (column + i < args.n) sum[i] += from[split * each + i];
+      }
     }
   }
   store_finished<c, 4, false>(args, matmul_offsets(args, batch), row, column, sum);

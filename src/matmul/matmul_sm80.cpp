@@ -59,12 +59,8 @@ double clk_per_step(const MatmulConfig& c) {
       k_bytes / 32;
   return std::cbrt(std::pow(product, 3) + std::pow(kCopyClk * copies, 3)) + kLatencyClk / (c.stages - 1);
 }
-constexpr SimpleCost kCost = {.clk_per_step = clk_per_step,
-                              .block_clk = 34,
-                              .merge_clk = 5660,
-                              .merge_element_clk = 1.58,
-                              .min_steps = 2,
-                              .has_whole_waves = false};
+constexpr SimpleCost kCost = {
+    .clk_per_step = clk_per_step, .block_clk = 34, .merge_clk = 5660, .merge_element_clk = 1.58, .min_steps = 2};
 
 std::vector<SimpleCandidate> predicted(const MatmulProblem& p, const DeviceInfo& device) {
   std::vector<MatmulConfig> configs;

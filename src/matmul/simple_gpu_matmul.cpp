@@ -23,10 +23,6 @@ struct LoadedSimple {
   std::shared_ptr<const cuda::Kernel> merge;  // only if k is split
 };
 
-std::int64_t tiles_of(const MatmulProblem& p, const MatmulConfig& c) {
-  return (std::int64_t{p.m} + c.block_m - 1) / c.block_m * ((std::int64_t{p.n} + c.block_n - 1) / c.block_n) * p.batch;
-}
-
 jit::Unit unit_of(std::string_view name, std::string_view header, const MatmulConfig& config, int threads, int blocks) {
   jit::Unit unit;
   unit.entry = name;
@@ -65,6 +61,23 @@ MatmulSchedule schedule_of(const MatmulArgs& args, const MatmulConfig& c) {
 
 }  // namespace
 
+std::int64_t tiles_of(const MatmulProblem& p, const MatmulConfig& c) {
+  return (std::int64_t{p.m} + c.block_m - 1) / c.block_m * ((std::int64_t{p.n} + c.block_n - 1) / c.block_n) * p.batch;
+}
+
+std::vector<SimpleCandidate> cheapest_first(std::vector<SimpleCandidate> all) {
+  std::stable_sort(all.begin(), all.end(),
+                   [](const SimpleCandidate& a, const SimpleCandidate& b) { return a.clk < b.clk; });
+  return all;
+}
+
+MatmulConfig with_splits(const MatmulConfig& config, int splits) {
+  MatmulConfig c = config;
+  c.num_splits = splits;
+  c.split = splits > 1 ? SplitKind::kWorkspace : SplitKind::kNone;
+  return c;
+}
+
 std::vector<SimpleCandidate> simple_candidates(const MatmulProblem& p, const DeviceInfo& device,
                                                std::span<const MatmulConfig> configs, const SimpleCost& cost) {
   std::vector<SimpleCandidate> all;
@@ -74,12 +87,9 @@ std::vector<SimpleCandidate> simple_candidates(const MatmulProblem& p, const Dev
       const auto tiles = static_cast<double>(tiles_of(p, config));
       const double steps = std::ceil(static_cast<double>(p.k) / config.block_k / splits);
       if (splits > 1 && (tiles * splits / 2 > sms || steps < cost.min_steps)) break;
-      MatmulConfig c = config;
-      c.num_splits = splits;
-      c.split = splits > 1 ? SplitKind::kWorkspace : SplitKind::kNone;
+      const MatmulConfig c = with_splits(config, splits);
       const double waves = tiles * splits / sms;
-      double clk = (cost.has_whole_waves ? std::ceil(waves) : std::max(1.0, waves)) *
-                   (steps * cost.clk_per_step(c) + cost.block_clk);
+      double clk = std::max(1.0, waves) * (steps * cost.clk_per_step(c) + cost.block_clk);
       if (splits > 1) {
         const double elements = static_cast<double>(p.m) * p.n * p.batch;
         clk += cost.merge_clk + cost.merge_element_clk * splits * elements / sms;
@@ -87,9 +97,7 @@ std::vector<SimpleCandidate> simple_candidates(const MatmulProblem& p, const Dev
       all.push_back({c, clk});
     }
   }
-  std::stable_sort(all.begin(), all.end(),
-                   [](const SimpleCandidate& a, const SimpleCandidate& b) { return a.clk < b.clk; });
-  return all;
+  return cheapest_first(std::move(all));
 }
 
 std::vector<MatmulConfig> configs_of(std::span<const SimpleCandidate> candidates) {

@@ -15,26 +15,32 @@ struct SimpleGpuMatmul {
   int (*shared_bytes)(const MatmulConfig&);
 };
 
-/// What a card predicts times from, in clocks.
-struct SimpleCost {
-  double (*clk_per_step)(const MatmulConfig&);  // of one SM, for block_k steps of k of one tile
-  double block_clk;                             // first loads and stores of a tile
-  double merge_clk;                             // the second launch, where k is split …
-  double merge_element_clk = 0;                 // … and each part's element of d, for one SM
-  double min_steps = 4;                         // of a part of k
-  bool has_whole_waves = true;                  // false: SMs have several blocks, which fill a last wave's gaps
-};
+/// Of the whole call: with the batch, without splits of k.
+std::int64_t tiles_of(const MatmulProblem& problem, const MatmulConfig& config);
+
+/// A config whose k is split through the workspace, or (1) not.
+MatmulConfig with_splits(const MatmulConfig& config, int splits);
 
 struct SimpleCandidate {
   MatmulConfig config;
   double clk;  // predicted
+};
+std::vector<SimpleCandidate> cheapest_first(std::vector<SimpleCandidate> candidates);
+std::vector<MatmulConfig> configs_of(std::span<const SimpleCandidate> candidates);
+
+/// What matmul_sm80 predicts times from, in clocks. SMs have several blocks, which fill a last wave's gaps.
+struct SimpleCost {
+  double (*clk_per_step)(const MatmulConfig&);  // of one SM, for block_k steps of k of one tile
+  double block_clk;                             // first loads and stores of a tile
+  double merge_clk;                             // the second launch, where k is split …
+  double merge_element_clk;                     // … and each part's element of d, for one SM
+  double min_steps;                             // of a part of k
 };
 
 /// Orders configs (block, warps and stages filled in) by predicted time, and lets each split k where its tiles leave
 /// SMs idle.
 std::vector<SimpleCandidate> simple_candidates(const MatmulProblem& problem, const DeviceInfo& device,
                                                std::span<const MatmulConfig> configs, const SimpleCost& cost);
-std::vector<MatmulConfig> configs_of(std::span<const SimpleCandidate> candidates);
 
 MatmulPlan prepare_simple_matmul(Runtime& runtime, const SimpleGpuMatmul& kernel, const DeviceInfo& device,
                                  const MatmulConfig& config);

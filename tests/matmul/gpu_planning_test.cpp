@@ -72,6 +72,30 @@ TEST(MatmulOnGpus, fast_math_is_tf32_where_there_is_a_matrix_unit_for_it) {
   EXPECT_EQ(matmul_sm80.supports(p, turing).reason, "multiplies TF32 from sm_80 on");
 }
 
+TEST(MatmulOnGpus, exact_fp32_takes_tiles_that_fill_the_gpu) {
+  const DeviceInfo hopper = cuda::require_architecture("sm_90a"), turing = cuda::require_architecture("sm_75");
+  const auto pick = [](const DeviceInfo& device, int m, int n, int k) {
+    return matmul_fp32.candidates(product(m, n, k, DType::kF32), device).front();
+  };
+  const MatmulConfig large = pick(hopper, 4096, 4096, 4096);
+  EXPECT_EQ(large.block_m * large.block_n, 128 * 256);  // 512 tiles in four waves; 64 x 128 needs six of 396
+  EXPECT_EQ(large.num_splits, 1);
+  EXPECT_EQ(pick(hopper, 3072, 3072, 3072).block_m,
+            64);  // 1152 tiles in three waves; 288 of 128 x 256 would need three
+  const MatmulConfig few = pick(hopper, 16, 4096, 4096);
+  EXPECT_EQ(few.block_m, 32);
+  EXPECT_GE(few.num_splits, 6);
+  EXPECT_GE(pick(hopper, 256, 256, 4096).num_splits, 8);
+  EXPECT_EQ(pick(turing, 4096, 4096, 4096).stages, 2);  // no cp.async: through registers
+  const MatmulProblem p = product(512, 512, 512, DType::kF32);
+  for (const DeviceInfo& device : {hopper, turing}) {
+    for (const MatmulConfig& c : matmul_fp32.candidates(p, device)) {
+      EXPECT_LE(matmul_fp32_shared_bytes(c) * c.blocks_per_sm, device.shared_per_sm_bytes);
+      EXPECT_LE(32 * c.warps * c.blocks_per_sm, 512);  // of 128 registers each at least
+    }
+  }
+}
+
 TEST(MatmulOnGpus, rows_that_are_read_element_by_element_are_split_among_more_blocks) {
   const DeviceInfo hopper = cuda::require_architecture("sm_90a");
   MatmulProblem p = product(114, 879, 640);
