@@ -102,7 +102,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", default="build/src/libfovea.so")
     parser.add_argument("--shapes", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--cache", help="folder of compiled kernels; without it one that is removed at the end")
     parser.add_argument("--plan-only", action="store_true")
     parser.add_argument("--output")
