@@ -84,7 +84,7 @@ class Fovea:
 
     @staticmethod
     def view(tensor):
-        dtype = {"float32": 0, "float16": 1, "bfloat16": 2}[str(tensor.dtype).removeprefix("torch.")]
+        dtype = {"float32": 0, "float16": 1, "bfloat16": 2, "float8_e4m3fn": 4}[str(tensor.dtype).removeprefix("torch.")]
         five = ctypes.c_int64 * 5
         return Tensor(tensor.data_ptr(), dtype, 0, 0, tensor.dim(), five(*tensor.shape), five(*tensor.stride()))
 

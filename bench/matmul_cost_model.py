@@ -19,18 +19,11 @@ import sys
 import tempfile
 
 from attention_cpu_vs_torch import Tensor, run_again_with_a_clean_environment
-from matmul_gpu_vs_torch import CUDA, ColdCache, GpuMatmul, MatmulTensors, median_us
+from matmul_gpu_vs_torch import CUDA, ColdCache, GpuMatmul, MatmulOptions, MatmulTensors, median_us
 
 BLOCKS = [(256, 192), (128, 256), (256, 128), (192, 192), (128, 192), (192, 96), (128, 160), (128, 128), (64, 256), (128, 96),
           (128, 64), (64, 128), (64, 64), (128, 16), (64, 16)]
 BF16 = 2  # fovea_dtype
-
-
-class MatmulOptions(ctypes.Structure):  # fovea_matmul_options
-    _fields_ = [("struct_size", ctypes.c_size_t), ("has_alpha", ctypes.c_int32), ("alpha", ctypes.c_float),
-                ("beta", ctypes.c_float), ("activation", ctypes.c_int32), ("math", ctypes.c_int32),
-                ("block_m", ctypes.c_int32), ("block_n", ctypes.c_int32), ("block_k", ctypes.c_int32),
-                ("persistent", ctypes.c_int32), ("reserved", ctypes.c_int32), ("kernel", ctypes.c_char_p)]
 
 
 def shapes(count):
