@@ -88,7 +88,7 @@ double tile_clk(const MatmulConfig& c) {
 
 double sm90_e4m3_predicted_us(const MatmulProblem& problem, const MatmulConfig& c, const DeviceInfo& device) {
   const MatmulProblem p = c.swaps_ab ? transposed(problem) : problem;
-  const auto up = [](int size, int block) { return static_cast<double>((size + block - 1) / block); };
+  const auto up = [](int size, int block) -> double { return ceil_div(size, block); };
   const double tiles =
       up(p.m, c.block_m * c.cluster_m) * up(p.n, c.block_n * c.cluster_n) * static_cast<double>(p.batch);
   const int cluster = c.cluster_m * c.cluster_n * c.num_splits;
