@@ -18,22 +18,6 @@
 namespace fovea::testing {
 namespace {
 
-struct Kind {
-  DType dtype;
-  Math math = Math::kExact;
-  ScaleKind scale = ScaleKind::kNone;
-};
-
-MatmulCase product(const Kind& kind, int m, int n, int k) {
-  MatmulCase c;
-  c.name = "copied";
-  c.dtype = kind.dtype, c.math = kind.math, c.scale = kind.scale;
-  if (kind.dtype == DType::kE4M3) c.d_dtype = DType::kF32;  // exact
-  c.m = m, c.n = n, c.k = k;
-  c.fill = MatmulFill::kIntegers;  // sums are exact: any difference is a fault
-  return c;
-}
-
 void run(const MatmulCase& c) {
   MatmulData data(c);
   data.options.kernel = "matmul_sm90";
@@ -54,12 +38,7 @@ INSTANTIATE_TEST_SUITE_P(Dtypes, CopiedOperand,
                          ::testing::Values(Kind{DType::kF16}, Kind{DType::kBF16}, Kind{DType::kF32, Math::kFast},
                                            Kind{DType::kE4M3}, Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerTensor},
                                            Kind{DType::kE4M3, Math::kExact, ScaleKind::kPerBlock}),
-                         [](const auto& p) {
-                           const char* scale = p.param.scale == ScaleKind::kPerBlock    ? "_blocks"
-                                               : p.param.scale == ScaleKind::kPerTensor ? "_scaled"
-                                                                                        : "";
-                           return std::string(name_of(p.param.dtype)) + scale;
-                         });
+                         [](const auto& p) { return name_of_kind(p.param); });
 
 constexpr Order kOrders[] = {Order::kRows, Order::kColumns, Order::kGappyRows, Order::kGappyColumns,
                              Order::kEverySecond};
@@ -69,7 +48,7 @@ TEST_P(CopiedOperand, is_right_in_every_layout_at_every_alignment) {
     for (const Order b : kOrders) {
       // Rows at odd multiples of an element, of two, of four, of eight; then all rows aligned but for the base.
       for (const auto& [unit, shift] : {std::pair{1, 0}, {2, 0}, {4, 0}, {8, 0}, {16, 1}, {16, 2}, {16, 4}, {1, 3}}) {
-        MatmulCase c = product(GetParam(), 5 * unit, 3 * unit, 9 * unit);
+        MatmulCase c = exact_product(GetParam(), 5 * unit, 3 * unit, 9 * unit);
         if (unit == 1) c.m = 67, c.n = 41, c.k = 131;
         c.a_order = a, c.b_order = b;
         c.a_shift = shift, c.b_shift = shift / 2;
@@ -88,7 +67,7 @@ TEST_P(CopiedOperand, is_right_in_a_batch) {
                                              {Sizes{3, 1}, Sizes{2}},
                                              {Sizes{3, 2}, Sizes{}},
                                              {Sizes{}, Sizes{3, 2}}}) {
-        MatmulCase c = product(GetParam(), 19, 35, 67);
+        MatmulCase c = exact_product(GetParam(), 19, 35, 67);
         c.a_order = a, c.b_order = b;
         c.batch = {3, 2};
         c.differs = true;
@@ -104,7 +83,7 @@ TEST_P(CopiedOperand, is_right_at_the_edges) {
   for (const auto& [m, n, k] :
        {std::array{1, 1, 1}, {1, 129, 1}, {129, 1, 3}, {1, 1, 1031}, {3, 1025, 7}, {1025, 3, 257}}) {
     for (const Order order : {Order::kRows, Order::kColumns}) {
-      MatmulCase c = product(GetParam(), m, n, k);
+      MatmulCase c = exact_product(GetParam(), m, n, k);
       c.a_order = c.b_order = order;
       c.a_shift = c.b_shift = 1;
       run(c);
@@ -113,7 +92,7 @@ TEST_P(CopiedOperand, is_right_at_the_edges) {
 }
 
 TEST_P(CopiedOperand, is_right_with_every_epilogue) {
-  MatmulCase c = product(GetParam(), 133, 75, 201);
+  MatmulCase c = exact_product(GetParam(), 133, 75, 201);
   c.has_bias = c.has_c = true;
   c.alpha = 0.5f, c.beta = 2.0f;
   for (const Order order : {Order::kRows, Order::kColumns}) {
@@ -129,7 +108,7 @@ TEST_P(CopiedOperand, is_right_with_every_epilogue) {
 /// NaN and infinity reach what they belong to and nothing else: copies have other neighbours than operands.
 TEST_P(CopiedOperand, spreads_no_nan) {
   for (const Order order : kOrders) {
-    MatmulCase c = product(GetParam(), 67, 41, 131);
+    MatmulCase c = exact_product(GetParam(), 67, 41, 131);
     c.a_order = c.b_order = order;
     c.fill = MatmulFill::kNan;
     run(c);
@@ -188,7 +167,7 @@ TEST(CopiedOperands, are_not_read_beyond_their_end) {
 }
 
 MatmulCase odd_product() {
-  MatmulCase c = product({DType::kBF16}, 203, 203, 203);
+  MatmulCase c = exact_product({DType::kBF16}, 203, 203, 203);
   c.fill = MatmulFill::kNormal;
   return c;
 }
@@ -232,7 +211,7 @@ TEST(CopiedOperands, are_of_what_the_call_before_wrote) {
 
 TEST(CopiedOperands, lie_beside_the_sums_of_shared_tiles) {
   if (!gpu().info().has_wgmma) GTEST_SKIP() << "needs a GPU with wgmma";
-  MatmulData data(product({DType::kBF16}, 64 * (gpu().info().num_sms + 1) - 25, 127, 4871));
+  MatmulData data(exact_product({DType::kBF16}, 64 * (gpu().info().num_sms + 1) - 25, 127, 4871));
   const ExpectedMatmul expected = expect(data, 64);
   data.options.kernel = "matmul_sm90";
   data.options.tile = {.block_m = 64, .block_n = 128, .block_k = 64};

@@ -11,6 +11,23 @@
 
 namespace fovea::testing {
 
+std::string name_of_kind(const Kind& kind) {
+  const char* scale = kind.scale == ScaleKind::kPerBlock    ? "_blocks"
+                      : kind.scale == ScaleKind::kPerTensor ? "_scaled"
+                                                            : "";
+  return std::string(name_of(kind.dtype)) + (kind.math == Math::kFast ? "_fast" : "") + scale;
+}
+
+MatmulCase exact_product(const Kind& kind, int m, int n, int k) {
+  MatmulCase c;
+  c.name = "product";
+  c.dtype = kind.dtype, c.math = kind.math, c.scale = kind.scale;
+  if (kind.dtype == DType::kE4M3) c.d_dtype = DType::kF32;
+  c.m = m, c.n = n, c.k = k;
+  c.fill = MatmulFill::kIntegers;
+  return c;
+}
+
 DeviceMatmul::DeviceMatmul(MatmulData& data) : tensors_(data.tensors()), hosts_(data.all()) {
   for (HostTensor* host : hosts_) copies_.emplace_back(host->bytes);
   for (TensorView* view :

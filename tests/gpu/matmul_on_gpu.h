@@ -2,6 +2,7 @@
 // Matrix products of the case table on the GPU.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "plan/matmul_plan.h"
@@ -9,6 +10,17 @@
 #include "tests/support/matmul_cases.h"
 
 namespace fovea::testing {
+
+/// A dtype of a and b, and how they may be multiplied.
+struct Kind {
+  DType dtype;
+  Math math = Math::kExact;
+  ScaleKind scale = ScaleKind::kNone;
+};
+std::string name_of_kind(const Kind& kind);
+
+/// Of small integers and with d of a type that holds their sums: any difference is a fault. All row-major.
+MatmulCase exact_product(const Kind& kind, int m, int n, int k);
 
 /// The tensors of a case, guards included, on GPU 0.
 class DeviceMatmul {

@@ -18,31 +18,9 @@
 namespace fovea::testing {
 namespace {
 
-/// A dtype of a and b, and how they may be multiplied.
-struct Kind {
-  DType dtype;
-  Math math = Math::kExact;
-  ScaleKind scale = ScaleKind::kNone;
-};
-std::string name_of_kind(const Kind& kind) {
-  const char* scale = kind.scale == ScaleKind::kPerBlock    ? "_blocks"
-                      : kind.scale == ScaleKind::kPerTensor ? "_scaled"
-                                                            : "";
-  return std::string(name_of(kind.dtype)) + (kind.math == Math::kFast ? "_fast" : "") + scale;
-}
-
 MatmulCase product(const Kind& kind, int m, int n, int k) {
-  MatmulCase c;
-  c.name = "product";
-  c.dtype = kind.dtype;
-  c.math = kind.math;
-  c.scale = kind.scale;
-  if (kind.dtype == DType::kE4M3) {
-    c.b_order = Order::kColumns;  // as the matrix units take it
-    c.d_dtype = DType::kF32;      // exact
-  }
-  c.m = m, c.n = n, c.k = k;
-  c.fill = MatmulFill::kIntegers;  // sums are exact: any difference is a fault
+  MatmulCase c = exact_product(kind, m, n, k);
+  if (kind.dtype == DType::kE4M3) c.b_order = Order::kColumns;  // as the matrix units take it
   return c;
 }
 
